@@ -58,14 +58,19 @@ pub(crate) trait AnySession: Send + Sync {
     fn native(&self) -> &dyn Any;
 }
 
+/// Finds the store's own session through the layers around it.
+pub(crate) trait Innermost: Session {
+    fn innermost(&self) -> &dyn Any;
+}
+
 struct Erased<T>(T);
 
 /// Puts a store behind a pointer.
-pub(crate) fn erase<S: Store>(store: S) -> Arc<dyn AnyStore> {
+pub(crate) fn erase<S: Store<Session: Innermost>>(store: S) -> Arc<dyn AnyStore> {
     Arc::new(Erased(store))
 }
 
-impl<S: Store> AnyStore for Erased<S> {
+impl<S: Store<Session: Innermost>> AnyStore for Erased<S> {
     fn profile(&self) -> &Profile {
         self.0.profile()
     }
@@ -91,7 +96,7 @@ fn own_place<S: Session>(place: AnyPlace) -> Option<S::Place> {
     place.downcast().ok().map(|place| *place)
 }
 
-impl<S: Session> AnySession for Erased<S> {
+impl<S: Innermost> AnySession for Erased<S> {
     fn profile(&self) -> &Profile {
         self.0.profile()
     }
@@ -166,6 +171,6 @@ impl<S: Session> AnySession for Erased<S> {
     }
 
     fn native(&self) -> &dyn Any {
-        &self.0
+        self.0.innermost()
     }
 }

@@ -29,8 +29,9 @@
 //! * [`Session::renew`] is called at [`Profile::renew_every`] while claims live, one call at a time.
 //! * [`Session::withdraw`] is called for every claim that was sent, however it ended, unless the
 //!   claim answered `Busy` or the session is over.
-//! * [`Session::close`] is called once; no call follows it. A session that is dropped without it
-//!   frees what it can without waiting.
+//! * [`Session::close`] is called once; no call is begun after it. A withdrawal may still be under way
+//!   then: what it wants, `close` does. A session that is dropped without `close` frees what it can
+//!   without waiting.
 //!
 //! # What ends how
 //!
@@ -48,7 +49,7 @@ mod session;
 mod token;
 
 pub use claim::{Bearer, Claim, ClaimId, Mode, Patience};
-pub(crate) use erased::{AnyPlace, AnySession, AnyStore, erase};
+pub(crate) use erased::{AnyPlace, AnySession, AnyStore, Boxed, Innermost, erase};
 pub use event::{Event, Why};
 pub use lease::{Grant, Lease};
 pub use line_up::{LineUp, Waiter};
