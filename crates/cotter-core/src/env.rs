@@ -5,8 +5,9 @@
 //! after wake-up. The wall clock decides nothing; [`wall_clock`] is for display only.
 //!
 //! Timers belong to the clock too. The system's clock has one thread for all of them, blocked on a
-//! timer of the kernel on that same clock, so a deadline is noticed although the runtime's workers
-//! are busy, and at once after a suspend:
+//! timer of the kernel on that same clock, so they ring at once after a suspend. The thread only
+//! wakes: a task whose runtime is busy runs later, which is why a guard's `check` compares the clock
+//! itself.
 //!
 //! ```text
 //!   Sleep (any task) ── register ──► map of wakers by moment ◄── due ── thread "cotter-clock"
@@ -61,6 +62,13 @@ impl Moment {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This much earlier; the machine's start if that is beyond counting.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// How long it is from an earlier moment until this one; zero if it is not earlier.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -109,6 +117,9 @@ impl Env {
     }
 
     /// A clock of the caller's, and ids that repeat for the same seed.
+    ///
+    /// Two clients of one store need two seeds: with one seed they make the same claim ids, and a
+    /// store takes a claim with a known id for the same claim.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -342,7 +353,10 @@ impl SystemClock {
                 self.arm(timers.earliest());
                 due
             };
-            due.into_iter().for_each(Waker::wake);
+            for waker in due {
+                // A waker that panics must not end the timers of the whole process.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+            }
         }
     }
 }
@@ -363,8 +377,10 @@ impl Clock for SystemClock {
     }
 
     fn forget(&self, timer: TimerId) {
-        // The alarm is left as it is: ringing for nobody once costs less than a call each time.
-        locked(&self.timers).by_moment.remove(&timer);
+        // The alarm is left as it is: ringing for nobody once costs less than a call each time. The
+        // waker is dropped after the lock: it may own whatever its task owns.
+        let waker = locked(&self.timers).by_moment.remove(&timer);
+        drop(waker);
     }
 }
 
@@ -405,15 +421,17 @@ impl Clock for VirtualClock {
 
     fn wake_at(&self, at: Moment, waker: Waker) -> TimerId {
         let mut state = locked(&self.state);
-        if at <= state.0 {
-            waker.wake();
-            return TimerId(at, 0);
+        if at > state.0 {
+            return state.1.add(at, waker);
         }
-        state.1.add(at, waker)
+        drop(state);
+        waker.wake();
+        TimerId(at, 0)
     }
 
     fn forget(&self, timer: TimerId) {
-        locked(&self.state).1.by_moment.remove(&timer);
+        let waker = locked(&self.state).1.by_moment.remove(&timer);
+        drop(waker);
     }
 }
 

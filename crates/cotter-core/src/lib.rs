@@ -6,9 +6,9 @@
 //! * [`queue`]: the admission rule, one pure function for mutex, read/write lock and semaphore;
 //! * [`engine`]: what every store would otherwise write again, and differently: time limits,
 //!   cancellation, unknown outcomes, re-entry, deadlines, loss;
-//! * [`front`]: what users hold: [`Cotter`](front::Cotter), [`Lock`](front::Lock), guards;
+//! * [`front`]: what users hold: [`Client`](front::Client), [`Lock`](front::Lock), guards;
 //! * [`layer`]: tracing, metrics and the circuit breaker, around a session;
-//! * [`env`]: the clock and the random numbers, passed in so that a test can move and repeat them.
+//! * [`mod@env`]: the clock and the random numbers, passed in so that a test can move and repeat them.
 //!
 //! Users depend on the `cotter` crate; authors of stores depend on this one and read [`contract`].
 #![forbid(unsafe_code)]

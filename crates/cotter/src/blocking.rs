@@ -209,10 +209,29 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    acquiring!(
-        /// Waits for one permit.
-        acquire, acquire_within, try_acquire, semaphore, acquire, try_acquire, kinds::Permitted
-    );
+    /// Waits for one permit. A thread that has some gets one more, if there is one: permits add up.
+    ///
+    /// # Errors
+    /// Those of the async side.
+    pub fn acquire(&self) -> Result<Guard<kinds::Permitted>> {
+        self.acquire_many(1)
+    }
+
+    /// The same, giving up after this long.
+    ///
+    /// # Errors
+    /// [`TimedOut`](Kind::TimedOut), and those of the async side.
+    pub fn acquire_within(&self, limit: Duration) -> Result<Guard<kinds::Permitted>> {
+        wait(self.semaphore.acquire().within(limit).into_future()).map(Guard)
+    }
+
+    /// The same without waiting: `None` if there is none left, or others wait.
+    ///
+    /// # Errors
+    /// Those of the async side.
+    pub fn try_acquire(&self) -> Result<Option<Guard<kinds::Permitted>>> {
+        Ok(wait(self.semaphore.try_acquire().into_future())?.map(Guard))
+    }
 
     /// Waits for this many permits at once.
     ///

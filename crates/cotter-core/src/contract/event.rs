@@ -21,7 +21,7 @@ pub enum Why {
     MaxHold(Duration),
     /// The work did not call `heartbeat` within its own limit.
     NoHeartbeat(Duration),
-    /// [`Cotter::shutdown`](crate::front::Cotter::shutdown) was called.
+    /// [`Client::shutdown`](crate::front::Client::shutdown) was called.
     ShutDown,
 }
 

@@ -10,7 +10,9 @@
 //!
 //! 1. **A claim is idempotent by its id.** Sent twice it makes one place.
 //! 2. **Withdraw is idempotent by id, works when the claim's outcome is unknown, and never touches
-//!    another claim.** It says whether anything was there.
+//!    another claim.** It says whether anything was there. It is sent after the claim's call has
+//!    ended; a claim that failed and is still on its way must not make a place once its withdrawal
+//!    has been answered (send it on the same ordered path, or leave a mark that refuses the claim).
 //! 3. **Only [`Session::wait`], [`Session::event`] and [`Session::changed`] may be dropped.** All
 //!    other calls are bounded exchanges that the engine runs to their end. Whatever cleanup needs
 //!    lives in [`Session::Place`].
@@ -26,12 +28,17 @@
 //!
 //! * [`Session::event`] is polled for as long as the session lives, from one task, also while other
 //!   calls are under way. A session may use it as its pump (reading its socket, waking its waiters).
-//! * [`Session::renew`] is called at [`Profile::renew_every`] while claims live, one call at a time.
-//! * [`Session::withdraw`] is called for every claim that was sent, however it ended, unless the
-//!   claim answered `Busy` or the session is over.
-//! * [`Session::close`] is called once; no call is begun after it. A withdrawal may still be under way
-//!   then: what it wants, `close` does. A session that is dropped without `close` frees what it can
-//!   without waiting.
+//! * [`Session::renew`] is called at [`Profile::renew_every`] while claims live, sooner after a failure,
+//!   with all live claims, one call at a time. It should answer or fail within that time: no other
+//!   renewal is sent while it is under way.
+//! * [`Session::withdraw`] is called for every claim that may have left something: unless it answered
+//!   `Busy`, failed without [`is_maybe_applied`](crate::Error::is_maybe_applied), or the session is
+//!   over. So say `maybe_applied` wherever you are not sure.
+//! * [`Session::close`] is called once; no call is begun after it, and those under way are waited for,
+//!   for a second. What they wanted to give back, `close` gives back; a claim that is still on its way
+//!   must come to nothing. A session that is dropped without `close` frees what it can without
+//!   waiting.
+//! * An error of [`Kind::SessionOver`](crate::Kind::SessionOver) from any call ends the session.
 //!
 //! # What ends how
 //!

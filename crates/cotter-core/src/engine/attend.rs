@@ -3,27 +3,30 @@
 //! One claim is one try at one session. It is made anew, with a new id and at the end of the line,
 //! when the session ended while it waited, when the store lost its place, or when the answer came
 //! so late that its lease had run out; what the old one may have left is withdrawn behind.
+//!
+//! A claim that has stood in line is not given up because the store cannot be reached for a while:
+//! the caller asked to wait. One that never got so far fails at once with what the store said.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
 use super::cell::{Cell, Held};
-use super::hold::Limits;
+use super::hold::{Input, Limits, Standing};
 use super::stake::{Asked, Stake};
 use super::tie::Tie;
-use super::unstoppable::Unstoppable;
-use crate::contract::{Claim, ClaimId, Grant, Lease, Mode, Patience, Why};
+use crate::contract::{Claim, Grant, Lease, Mode, Patience, Why};
 use crate::error::{Error, Kind, Result};
 use crate::layer::telemetry;
 use crate::names::LockName;
 
-/// How often one request is claimed anew. A store that ends this many sessions under one waiter, or
-/// is this often slower than its own lease, is not one to wait for.
-const CLAIMS_MAX: u32 = 16;
-/// The pause before a wait that failed is taken up again; it doubles up to [`WAIT_PAUSE_MAX`].
-const WAIT_PAUSE: Duration = Duration::from_millis(50);
-const WAIT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often in a row a request is claimed anew without having got a place. A store that is this
+/// often slower than its own lease, or ends this many sessions at once, is not one to wait for.
+const CLAIMS_MAX: u32 = 8;
+/// The pause before trying on; it doubles up to [`PAUSE_MAX`], and up to half of it is random, so
+/// that those who lost their places together do not come back together.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What a caller asks for.
 #[derive(Clone, Debug)]
@@ -41,7 +44,10 @@ enum Outcome {
     Held(Held),
     Busy,
     /// The claim came to nothing, and another may be made.
-    Again(Why),
+    Again {
+        why: Why,
+        had_place: bool,
+    },
 }
 
 impl Engine {
@@ -73,25 +79,45 @@ impl Engine {
     }
 
     async fn attend(self: &Arc<Self>, request: &Request) -> Result<Option<Held>> {
-        let mut last = Why::Vanished;
-        for _ in 0..CLAIMS_MAX {
-            let tie = self.tie().await?;
-            match self.claim_once(&tie, request).await? {
-                Outcome::Held(held) => return Ok(Some(held)),
-                Outcome::Busy => return Ok(None),
-                Outcome::Again(Why::ShutDown) => {
+        let mut pause = PAUSE;
+        let mut in_a_row = 0;
+        let mut has_waited = false;
+        loop {
+            let outcome = match self.tie().await {
+                Ok(tie) => self.claim_once(&tie, request).await,
+                Err(error) => Err(error),
+            };
+            let mut is_away = false;
+            let why = match outcome {
+                Ok(Outcome::Held(held)) => return Ok(Some(held)),
+                Ok(Outcome::Busy) => return Ok(None),
+                Ok(Outcome::Again { why: Why::ShutDown, .. }) => {
                     return Err(Error::new(Kind::ShutDown, "this client was shut down"));
                 }
-                Outcome::Again(why) => {
-                    tracing::warn!(lock = %request.name, %why, "claiming anew, at the line's end");
-                    last = why;
+                Ok(Outcome::Again { why, had_place: true }) => {
+                    (has_waited, in_a_row, pause) = (true, 0, PAUSE);
+                    why.to_string()
                 }
+                Ok(Outcome::Again { why, had_place: false }) => why.to_string(),
+                Err(error) if has_waited && error.kind() == Kind::Unreachable => {
+                    is_away = true;
+                    error.to_string()
+                }
+                Err(error) => return Err(error),
+            };
+            in_a_row += u32::from(!is_away);
+            if in_a_row == CLAIMS_MAX {
+                return Err(Error::new(
+                    Kind::SessionOver,
+                    format!("{CLAIMS_MAX} claims in a row came to nothing, the last because {why}"),
+                ));
+            }
+            tracing::warn!(lock = %request.name, why, "claiming anew, at the line's end");
+            if is_away || in_a_row > 1 {
+                self.env().sleep(spread(self.env().random(), pause)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
-        Err(Error::new(
-            Kind::SessionOver,
-            format!("{CLAIMS_MAX} claims came to nothing, the last because {last}"),
-        ))
     }
 
     async fn claim_once(self: &Arc<Self>, tie: &Arc<Tie>, request: &Request) -> Result<Outcome> {
@@ -104,14 +130,10 @@ impl Engine {
             asked_at: self.env().now(),
         });
         match Stake::send(tie, claim).await {
-            Asked::Granted(grant, stake) => self.admit(tie, stake, grant, request).await,
+            Asked::Granted(grant, stake) => self.admit(tie, stake, grant, request, false).await,
             Asked::Queued(stake) => self.wait_in_line(tie, stake, request).await,
             Asked::Busy => Ok(Outcome::Busy),
-            Asked::Failed(error) if tie.over().is_some() => {
-                tracing::debug!(%error, "the session ended under a claim");
-                Ok(Outcome::Again(tie.over().cloned().unwrap_or(Why::Vanished)))
-            }
-            Asked::Failed(error) => Err(error),
+            Asked::Failed(error) => again_if_over(tie, error, false),
         }
     }
 
@@ -121,63 +143,62 @@ impl Engine {
         mut stake: Stake,
         request: &Request,
     ) -> Result<Outcome> {
-        let store = tie.store();
-        let _counted = telemetry::waiting(store, stake.claim());
-        let waiting = tie.enlist_waiting(stake.claim().id);
+        let _counted = telemetry::waiting(tie.store(), stake.claim());
+        let gone = tie.enlist_waiting(stake.claim().id);
+        let again = |why| Ok(Outcome::Again { why, had_place: true });
         let grant = tokio::select! {
             biased;
-            why = tie.wait_over() => return Ok(Outcome::Again(why)),
-            why = waiting.gone() => return Ok(Outcome::Again(why)),
-            grant = wait_for_turn(tie, &mut stake) => grant?,
+            why = tie.wait_over() => return again(why),
+            why = gone.wait() => return again(why),
+            grant = wait_for_turn(tie, &mut stake) => grant,
         };
-        // The cell takes the place of this entry in the registry, so that no renewal misses it.
-        let outcome = self.admit(tie, stake, grant, request).await;
-        drop(waiting);
-        outcome
+        match grant {
+            Ok(grant) => self.admit(tie, stake, grant, request, true).await,
+            Err(error) if error.kind() == Kind::Lost => {
+                again(error.why().cloned().unwrap_or(Why::Vanished))
+            }
+            Err(error) => again_if_over(tie, error, true),
+        }
     }
 
-    /// Makes a hold of a grant, if its lease still runs.
+    /// Makes a hold of a grant, if its lease still runs. One that is about to run out is proven once
+    /// more before it is handed over; if the store does not answer that, it is handed over as
+    /// suspended rather than thrown away.
     async fn admit(
         self: &Arc<Self>,
         tie: &Arc<Tie>,
         stake: Stake,
         grant: Grant,
         request: &Request,
+        had_place: bool,
     ) -> Result<Outcome> {
-        let grant = match self.prove_when_short(tie, stake.claim().id, grant).await? {
-            Some(grant) => grant,
-            None => return Ok(Outcome::Again(Why::Expired)),
-        };
         let cell = Cell::new(stake, grant, request.limits);
         tie.enlist_holding(&cell);
+        // From here on dropping this gives the lock back.
+        let held = Held::new(Arc::clone(&cell), Arc::clone(self));
+        if let Lease::Until(until) = grant.lease
+            && until.since(self.env().now()) < tie.renew_every()
+        {
+            tie.renew_by(self.env().now());
+            cell.wait_proven(tie.renew_every()).await;
+        }
+        if let Standing::Lost(why) = cell.standing() {
+            cell.step(Input::Tick);
+            return Ok(Outcome::Again { why, had_place });
+        }
         telemetry::granted(tie.store(), cell.claim(), grant.token);
-        Ok(Outcome::Held(Held::new(cell, Arc::clone(self))))
+        Ok(Outcome::Held(held))
     }
+}
 
-    /// A grant that is about to run out is proven once more before it is handed over.
-    async fn prove_when_short(
-        &self,
-        tie: &Tie,
-        id: ClaimId,
-        grant: Grant,
-    ) -> Result<Option<Grant>> {
-        let Lease::Until(until) = grant.lease else { return Ok(Some(grant)) };
-        let now = self.env().now();
-        if until <= now {
-            return Ok(None);
-        }
-        let enough = tie.session().profile().renew_every;
-        if until.since(now) >= enough {
-            return Ok(Some(grant));
-        }
-        let renewal = Arc::clone(tie.session()).renew(vec![id]);
-        let renewal = Unstoppable::new(renewal, self.env().runtime()).await?;
-        let still_there = !renewal.gone.iter().any(|(gone, _)| *gone == id);
-        let runs = match renewal.lease {
-            Lease::Until(until) => until > self.env().now(),
-            Lease::WhileAlive => true,
-        };
-        Ok((still_there && runs).then_some(Grant { token: grant.token, lease: renewal.lease }))
+/// A session whose end the store tells in an answer is over: whoever asked may ask anew.
+fn again_if_over(tie: &Arc<Tie>, error: Error, had_place: bool) -> Result<Outcome> {
+    if error.kind() == Kind::SessionOver && tie.over().is_none() {
+        tie.tell_over(&Why::SessionOver(error.message().to_owned()));
+    }
+    match tie.over() {
+        Some(why) => Ok(Outcome::Again { why: why.clone(), had_place }),
+        None => Err(error),
     }
 }
 
@@ -185,7 +206,7 @@ impl Engine {
 /// again: the claim keeps its place for as long as the session lives (L2).
 async fn wait_for_turn(tie: &Tie, stake: &mut Stake) -> Result<Grant> {
     let claim = Arc::clone(stake.claim());
-    let mut pause = WAIT_PAUSE;
+    let mut pause = PAUSE;
     loop {
         let Some(place) = stake.place_mut() else {
             return Err(Error::new(Kind::Store, "a queued claim has no place"));
@@ -193,12 +214,19 @@ async fn wait_for_turn(tie: &Tie, stake: &mut Stake) -> Result<Grant> {
         match tie.session().wait(&claim, place).await {
             Err(error) if error.kind() == Kind::Unreachable => {
                 tracing::debug!(lock = %claim.name, %error, "waiting failed, waiting on");
-                tie.env().sleep(pause).await;
-                pause = (pause * 2).min(WAIT_PAUSE_MAX);
+                tie.env().sleep(spread(tie.env().random(), pause)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
             }
             other => return other,
         }
     }
+}
+
+/// Between half of the pause and all of it.
+fn spread(random: u64, pause: Duration) -> Duration {
+    let half = pause / 2;
+    let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);
+    half + Duration::from_nanos(random % nanos)
 }
 
 fn timed_out(limit: Duration) -> Error {

@@ -1,6 +1,9 @@
 //! One hold, as guards, keeper and store calls share it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::Engine;
 use super::hold::{Hold, Input, Limits, Standing};
@@ -22,6 +25,8 @@ pub(crate) struct Cell {
     hold: Mutex<Hold>,
     lost: Signal<Why>,
     asked_back: Signal<String>,
+    /// Rings with every word from the store.
+    moved: Notify,
     /// Our stake in the store. Whoever takes it withdraws the claim; that happens once.
     stake: Mutex<Option<Stake>>,
 }
@@ -39,6 +44,7 @@ impl Cell {
             hold: Mutex::new(hold),
             lost: Signal::new(),
             asked_back: Signal::new(),
+            moved: Notify::new(),
             stake: Mutex::new(Some(stake)),
         })
     }
@@ -69,11 +75,6 @@ impl Cell {
         self.lost.peek().is_some()
     }
 
-    /// Lost because the client shuts down: the claim is given back when the work has stopped.
-    pub(crate) fn is_shutting_down(&self) -> bool {
-        self.lost.peek() == Some(&Why::ShutDown)
-    }
-
     pub(crate) fn granted_at(&self) -> Moment {
         self.hold().granted_at()
     }
@@ -87,10 +88,29 @@ impl Cell {
         let now = self.env.now();
         let news = self.hold().step(now, input);
         if let Some(why) = &news {
-            telemetry::lost(self.store, &self.claim, self.token, why);
             self.lost.set(why.clone());
+            telemetry::lost(self.store, &self.claim, self.token, why);
         }
+        self.moved.notify_waiters();
         news
+    }
+
+    /// Resolves when the hold has this much of its lease before it, or the store was asked and did
+    /// not answer, or the hold is lost.
+    pub(crate) async fn wait_proven(&self, enough: Duration) {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            let deadline = self.deadline();
+            let is_long = deadline.since(self.env.now()) >= enough;
+            if is_long || self.standing() != Standing::Held {
+                return;
+            }
+            tokio::select! {
+                () = moved => {}
+                () = self.env.sleep_until(deadline) => {}
+            }
+        }
     }
 
     pub(crate) fn ask_back(&self, words: String) {
@@ -154,7 +174,11 @@ impl Held {
 
     /// Gives the lock back and says whether it was still ours.
     pub(crate) async fn release(&self) -> Result<Left> {
-        let stood = !matches!(self.cell.standing(), Standing::Lost(_));
+        // A hold that ends because the client shuts down was ours until now.
+        let stood = matches!(
+            self.cell.standing(),
+            Standing::Held | Standing::Suspended | Standing::Lost(Why::ShutDown)
+        );
         let Some(withdrawal) = self.cell.leave() else {
             return Ok(Left::WasGone);
         };

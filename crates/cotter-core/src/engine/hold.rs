@@ -11,7 +11,7 @@
 //!                └────────────────────────┴──► Lost (with the first reason; for good)
 //! ```
 //!
-//! Time is an input. Whether a hold stands is a question about a *moment*: [`Hold::standing`] with a
+//! Time is an input. Whether a hold stands is a question about a *moment*: `Hold::standing` with a
 //! moment at or past the deadline answers `Lost` although nothing has run since, which is what makes
 //! a paused process safe: the first look after the pause sees the loss (S5).
 

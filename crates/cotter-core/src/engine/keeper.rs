@@ -7,73 +7,59 @@
 //!   keeper ──┼── every `renew_every`, while claims live ──► renew ──► answer   (one at a time,
 //!            │                                                                  never waited for)
 //!            ├── the earliest deadline ──► the holds that passed theirs are lost
-//!            └── nudge: a hold came in whose deadline is earlier than all that
+//!            └── nudge: a claim came in that changes the plan
 //! ```
 //!
-//! A renewal that hangs blocks nothing: the deadlines go on being looked at beside it. A renewal's
-//! answer counts from the moment before it was sent (law 4 is the store's side of the same rule).
-//! While nothing lives, the keeper sets no timer and asks nothing of the store.
+//! A renewal that hangs blocks nothing: the deadlines go on being looked at beside it. One that
+//! failed is repeated soon. While nothing lives, the keeper sets no timer and asks nothing.
+//!
+//! The keeper is the only one that renews, and the only one that closes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::hold::{Input, Standing};
 use super::tie::Tie;
-use crate::contract::{Boxed, ClaimId, Event, Profile, Renewal, Why};
-use crate::env::Moment;
+use crate::contract::{Boxed, ClaimId, Event, Renewal, Why};
 use crate::error::Result;
 use crate::layer::telemetry;
 
+/// How long closing waits for calls that are under way: several round trips on any network. What
+/// has not ended by then is cut off by the session's end.
+const LANDING_MAX: Duration = Duration::from_secs(1);
+/// A failed renewal is repeated after this part of a turn, so that one lost packet costs little of
+/// the lease.
+const RETRY_PART: u32 = 4;
+
 /// Keeps the session until it is over or the client is gone. Closes it at the end.
 pub(crate) async fn keep(tie: Arc<Tie>) {
-    let profile = tie.session().profile().clone();
-    let why = watch_over(&tie, &profile).await;
+    // Also if this task is dropped with its runtime or panics: a session without a keeper is over.
+    let _end = End(Arc::clone(&tie));
+    let mut renewing = None;
+    let why = watch_over(&tie, &mut renewing).await;
     tie.tell_over(&why);
+    let landing = async {
+        if let Some(renewal) = renewing {
+            // It runs to its end, as every call does; what it answers concerns nobody any more.
+            let _ = renewal.answer.await;
+        }
+        tie.wait_landed().await;
+    };
+    tokio::select! {
+        biased;
+        () = landing => {}
+        () = tie.env().sleep(LANDING_MAX) => {}
+    }
     Arc::clone(tie.session()).close().await;
-    tie.note_closed();
 }
 
-async fn watch_over(tie: &Arc<Tie>, profile: &Profile) -> Why {
-    let mut renewing: Option<Renewing> = None;
-    let mut next_renewal = tie.env().now().after(profile.renew_every);
-    let mut event = tie.session().event();
-    loop {
-        let is_dormant = tie.is_idle() && renewing.is_none();
-        let look_at =
-            if is_dormant { Moment::NEVER } else { next_renewal.min(earliest_deadline(tie)) };
-        if !tie.note_next_look(look_at) {
-            continue;
-        }
-        tokio::select! {
-            biased;
-            () = tie.wait_stop() => return Why::ShutDown,
-            news = &mut event => {
-                event = tie.session().event();
-                match news {
-                    Event::SessionOver(why) => return why,
-                    Event::Reconnected => next_renewal = tie.env().now(),
-                    other => pass_on(tie, other),
-                }
-            }
-            (asked, answer) = answered(&mut renewing) => {
-                renewing = None;
-                apply(tie, &asked, answer);
-            }
-            () = tie.env().sleep_until(look_at) => {}
-            () = tie.wait_nudge() => {}
-        }
-        lose_those_past_their_deadline(tie);
-        let now = tie.env().now();
-        if is_dormant {
-            // What lives now was claimed just now: its own claim is its proof.
-            next_renewal = next_renewal.max(now.after(profile.renew_every));
-        } else if now >= next_renewal {
-            telemetry::renew_lag(tie.store(), now.since(next_renewal));
-            if renewing.is_none() && !tie.is_idle() {
-                renewing = Some(Renewing::start(tie));
-            }
-            next_renewal = now.after(profile.renew_every);
-        }
+struct End(Arc<Tie>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.tell_over(&Why::SessionOver("the runtime that kept it has ended".into()));
+        self.0.note_closed();
     }
 }
 
@@ -83,21 +69,50 @@ struct Renewing {
     answer: Boxed<Result<Renewal>>,
 }
 
-impl Renewing {
-    fn start(tie: &Tie) -> Self {
-        let asked = tie.live_ids();
-        let answer = Arc::clone(tie.session()).renew(asked.clone());
-        Self { asked: asked.into_iter().collect(), answer }
+async fn watch_over(tie: &Arc<Tie>, renewing: &mut Option<Renewing>) -> Why {
+    let mut event = tie.session().event();
+    loop {
+        let look_at = tie.plan_look(renewing.is_some());
+        tokio::select! {
+            biased;
+            () = tie.wait_stop() => return Why::ShutDown,
+            why = tie.wait_over() => return why,
+            news = &mut event => {
+                event = tie.session().event();
+                match news {
+                    Event::SessionOver(why) => return why,
+                    other => pass_on(tie, other),
+                }
+            }
+            answer = answered(renewing) => {
+                if let Some(renewal) = renewing.take() {
+                    apply(tie, &renewal.asked, answer);
+                }
+            }
+            () = tie.env().sleep_until(look_at) => {}
+            () = tie.wait_nudge() => {}
+        }
+        let now = tie.env().now();
+        lose_those_past_their_deadline(tie);
+        if renewing.is_none()
+            && let Some(lag) = tie.take_due_renewal(now)
+        {
+            telemetry::renew_lag(tie.store(), lag);
+            *renewing = Some(start_renewal(tie));
+        }
     }
 }
 
+fn start_renewal(tie: &Tie) -> Renewing {
+    let asked = tie.live_ids();
+    let answer = Arc::clone(tie.session()).renew(asked.clone());
+    Renewing { asked: asked.into_iter().collect(), answer }
+}
+
 /// The answer of the renewal under way; never, if there is none.
-async fn answered(renewing: &mut Option<Renewing>) -> (HashSet<ClaimId>, Result<Renewal>) {
+async fn answered(renewing: &mut Option<Renewing>) -> Result<Renewal> {
     match renewing {
-        Some(renewal) => {
-            let answer = (&mut renewal.answer).await;
-            (std::mem::take(&mut renewal.asked), answer)
-        }
+        Some(renewal) => (&mut renewal.answer).await,
         None => std::future::pending().await,
     }
 }
@@ -107,8 +122,9 @@ fn pass_on(tie: &Tie, news: Event) {
         Event::Gone(id, why) => tie.tell_gone(id, why),
         Event::ReleaseRequested(id, words) => tie.tell_asked_back(id, words),
         Event::Disconnected => suspend_all(tie),
-        // The loop has taken these two.
-        Event::SessionOver(_) | Event::Reconnected => {}
+        Event::Reconnected => tie.renew_by(tie.env().now()),
+        // The loop has taken it.
+        Event::SessionOver(_) => {}
     }
 }
 
@@ -129,6 +145,7 @@ fn apply(tie: &Tie, asked: &HashSet<ClaimId>, answer: Result<Renewal>) {
         Err(error) => {
             telemetry::renew_failed(tie.store(), &error);
             suspend_all(tie);
+            tie.renew_by(tie.env().now().after(tie.renew_every() / RETRY_PART));
         }
     }
 }
@@ -139,25 +156,14 @@ fn suspend_all(tie: &Tie) {
     }
 }
 
-fn earliest_deadline(tie: &Tie) -> Moment {
-    tie.holding().iter().map(|cell| deadline_ahead(cell)).min().unwrap_or(Moment::NEVER)
-}
-
-/// The deadline of a hold that can still be lost.
-fn deadline_ahead(cell: &super::cell::Cell) -> Moment {
-    if cell.is_told_lost() { Moment::NEVER } else { cell.deadline() }
-}
-
 /// Tells the holders first, then gives the claims back: told before the next is granted.
 fn lose_those_past_their_deadline(tie: &Tie) {
-    for cell in tie.holding() {
-        if matches!(cell.standing(), Standing::Lost(_)) {
-            cell.step(Input::Tick);
-            if !cell.is_shutting_down()
-                && let Some(withdrawal) = cell.leave()
-            {
-                withdrawal.let_go();
-            }
+    for cell in tie.overdue(tie.env().now()) {
+        cell.step(Input::Tick);
+        if matches!(cell.standing(), Standing::Lost(_))
+            && let Some(withdrawal) = cell.leave()
+        {
+            withdrawal.let_go();
         }
     }
 }

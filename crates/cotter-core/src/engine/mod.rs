@@ -20,18 +20,18 @@
 //!                        └── session over, store says gone ────────┘  (from Held or Suspended)
 //! ```
 //!
-//! * [`hold`]: the life of a hold, pure. [`cell`]: one hold as guards and keeper share it.
+//! * `hold`: the life of a hold, pure. `cell`: one hold as guards and keeper share it.
 //! * `unstoppable`: requests that outlive their caller. `stake`: what we may have in the store.
 //! * `tie`: one session and what lives by it. `keeper`: renewals, deadlines, news.
 //! * `attend`: from asking to holding. `owner`: re-entry.
 //!
-//! What holds here: no lock state lives outside the store except in [`hold`]; nothing awaits under a
+//! What holds here: no lock state lives outside the store except in `hold`; nothing awaits under a
 //! std mutex; a timeout is the caller dropping the request, so there is one path for time limits,
 //! `select!`, abort and panic.
 
 mod attend;
 mod cell;
-pub mod hold;
+mod hold;
 mod keeper;
 mod owner;
 mod signal;
@@ -54,6 +54,9 @@ use unstoppable::Unstoppable;
 use crate::contract::{AnySession, AnyStore, Bearer, Boxed, Why};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
+
+/// How long closing a session may take beyond the time that its holders were given.
+const CLOSING_MAX: Duration = Duration::from_secs(2);
 
 /// One client of one store: opens sessions, one at a time, and what is asked goes through them.
 pub(crate) struct Engine {
@@ -109,6 +112,7 @@ impl Engine {
 
     /// The live session: the present one, or a new one if that is over.
     pub(crate) async fn tie(self: &Arc<Self>) -> Result<Arc<Tie>> {
+        self.refuse_when_closed()?;
         if let Some(tie) = self.living_tie() {
             return Ok(tie);
         }
@@ -128,12 +132,16 @@ impl Engine {
         let session = self.store.open(&self.env, &self.bearer).await?;
         let tie = Tie::new(session, self.env.clone());
         // The keeper ends when the session is over or when `stop` is called, below or in `drop`.
-        drop(self.env.spawn(keeper::keep(Arc::clone(&tie))));
-        *self.present() = Some(Arc::clone(&tie));
-        if self.is_closed.load(Ordering::Acquire) {
-            tie.stop();
+        let keeper = self.env.spawn(keeper::keep(Arc::clone(&tie)));
+        if keeper.is_finished() {
+            return Err(Error::new(
+                Kind::Config,
+                "the runtime that this client was made on has ended; connect anew on a living one",
+            ));
         }
-        self.refuse_when_closed()?;
+        *self.present() = Some(Arc::clone(&tie));
+        // A shutdown that came meanwhile may not have seen this session.
+        self.refuse_when_closed().inspect_err(|_| tie.stop())?;
         Ok(tie)
     }
 
@@ -155,7 +163,14 @@ impl Engine {
         call: impl FnOnce(Arc<dyn AnySession>) -> Boxed<Result<T>>,
     ) -> Result<T> {
         let tie = self.tie().await?;
-        Unstoppable::new(call(Arc::clone(tie.session())), self.env.runtime())
+        let over = || Error::new(Kind::SessionOver, "the session is over; ask again");
+        let flight = tie.begin().ok_or_else(over)?;
+        let request = call(Arc::clone(tie.session()));
+        let request = Box::pin(async move {
+            let _flight = flight;
+            request.await
+        });
+        Unstoppable::new(request, self.env.runtime())
             .await
             .map_err(|error| error.with_store(&self.address))
     }
@@ -165,17 +180,22 @@ impl Engine {
         self.is_closed.store(true, Ordering::Release);
         let until = self.env.now().after(within);
         let Some(tie) = self.living_tie() else { return Ok(()) };
-        for cell in tie.holding() {
-            cell.step(Input::Gone(Why::ShutDown));
-        }
-        tie.refuse_waiters(&Why::ShutDown);
+        tie.close_to_newcomers(&Why::ShutDown);
         let in_time = tokio::select! {
             biased;
-            () = tie.wait_idle() => true,
-            () = self.env.sleep_until(until) => tie.is_idle(),
+            () = tie.wait_nothing_held() => true,
+            () = self.env.sleep_until(until) => tie.is_nothing_held(),
         };
         tie.stop();
-        tie.wait_closed().await;
+        // The session's own end has its time too: closing is an exchange, and may be slow.
+        tokio::select! {
+            biased;
+            () = tie.wait_closed() => {}
+            () = self.env.sleep_until(until.after(CLOSING_MAX)) => {
+                return Err(Error::new(Kind::Unreachable, "the session did not close in time; it goes \
+                    on closing behind").with_store(&self.address));
+            }
+        }
         if in_time {
             return Ok(());
         }

@@ -1,12 +1,21 @@
 //! One session and everything that lives by it.
 //!
-//! The registry knows every live claim of the session, so that one renewal covers holders *and*
-//! waiters (law 6), and so that news about a claim finds it. A claim is in it from its grant or its
-//! place in line until it is withdrawn.
+//! The registry knows every claim of the session from before it is sent until it is withdrawn:
+//!
+//! ```text
+//!   Stake::send         Queued              admitted
+//!   ───────────► sent ──────────► waiting ───────────► holding ───► forgotten
+//!                  └────────────────────────────────────► │            ▲
+//!                  └── busy, failed, withdrawn ───────────┴────────────┘
+//! ```
+//!
+//! so that news about a claim finds it wherever it is (an eviction may overtake the answer that
+//! granted it), and so that one renewal covers holders *and* waiters (law 6). What the keeper plans
+//! by is under the same lock: a claim that comes in either is part of the plan or changes it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -20,65 +29,84 @@ use crate::env::{Env, Moment};
 pub(crate) struct Tie {
     session: Arc<dyn AnySession>,
     env: Env,
-    live: Mutex<Registry>,
+    renew_every: Duration,
+    registry: Mutex<Registry>,
     over: Signal<Why>,
     stop: Signal<()>,
     closed: Signal<()>,
     nudge: Notify,
+    /// Rings when no hold is left.
     emptied: Notify,
-    /// The keeper sleeps without a timer, because nothing lives.
-    is_dormant: AtomicBool,
+    /// Rings when no call is under way.
+    landed: Notify,
 }
 
-#[derive(Default)]
 struct Registry {
-    claims: HashMap<ClaimId, Live>,
+    /// Sent, not answered: what has been said about them meanwhile.
+    sent: HashMap<ClaimId, Option<Why>>,
+    waiting: HashMap<ClaimId, Arc<Signal<Why>>>,
+    holding: HashMap<ClaimId, Arc<Cell>>,
+    /// Calls under way.
+    in_flight: usize,
+    /// No newcomer is let in any more, for this reason.
+    closing: Option<Why>,
     /// When the keeper will look next by itself.
     next_look: Moment,
+    /// When the next renewal is due.
+    renew_at: Moment,
+    /// The keeper sleeps without a timer, because nothing lives.
+    is_dormant: bool,
 }
 
-#[derive(Clone)]
-enum Live {
-    Waiting(Arc<Signal<Why>>),
-    Holding(Arc<Cell>),
-}
+impl Registry {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.holding.is_empty()
+    }
 
-/// A waiting claim's entry in the registry. Dropping it takes the entry out.
-pub(crate) struct Waiting {
-    tie: Arc<Tie>,
-    id: ClaimId,
-    gone: Arc<Signal<Why>>,
-}
-
-impl Waiting {
-    /// Resolves when the claim lost its place.
-    pub(crate) async fn gone(&self) -> Why {
-        self.gone.wait().await
+    /// The first deadline of a hold that can still be lost.
+    fn earliest_deadline(&self) -> Moment {
+        let running = self.holding.values().filter(|cell| !cell.is_told_lost());
+        running.map(|cell| cell.deadline()).min().unwrap_or(Moment::NEVER)
     }
 }
 
-impl Drop for Waiting {
+/// A call under way. The session is not closed before it has ended, within reason.
+pub(crate) struct Flight(Arc<Tie>);
+
+impl Drop for Flight {
     fn drop(&mut self) {
-        let mut registry = self.tie.registry();
-        if let Some(Live::Waiting(_)) = registry.claims.get(&self.id) {
-            registry.claims.remove(&self.id);
-            self.tie.note_departure(&registry);
+        let mut registry = self.0.registry();
+        registry.in_flight -= 1;
+        if registry.in_flight == 0 {
+            self.0.landed.notify_waiters();
         }
     }
 }
 
 impl Tie {
     pub(crate) fn new(session: Arc<dyn AnySession>, env: Env) -> Arc<Self> {
+        let renew_every = session.profile().renew_every;
+        let registry = Registry {
+            sent: HashMap::new(),
+            waiting: HashMap::new(),
+            holding: HashMap::new(),
+            in_flight: 0,
+            closing: None,
+            next_look: Moment::NEVER,
+            renew_at: env.now().after(renew_every),
+            is_dormant: false,
+        };
         Arc::new(Self {
             session,
             env,
-            live: Mutex::default(),
+            renew_every,
+            registry: Mutex::new(registry),
             over: Signal::new(),
             stop: Signal::new(),
             closed: Signal::new(),
             nudge: Notify::new(),
             emptied: Notify::new(),
-            is_dormant: AtomicBool::new(false),
+            landed: Notify::new(),
         })
     }
 
@@ -90,11 +118,23 @@ impl Tie {
         &self.env
     }
 
+    pub(crate) fn renew_every(&self) -> Duration {
+        self.renew_every
+    }
+
     /// The store's name, for logs and metrics.
     pub(crate) fn store(&self) -> &'static str {
         self.session.profile().store
     }
 
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // Nothing panics under this lock; should it, the maps are still maps.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The session's end.
+impl Tie {
     /// Why the session is over, if it is.
     pub(crate) fn over(&self) -> Option<&Why> {
         self.over.peek()
@@ -113,69 +153,6 @@ impl Tie {
         self.stop.wait().await;
     }
 
-    pub(crate) async fn wait_nudge(&self) {
-        self.nudge.notified().await;
-    }
-
-    /// Enters a claim that waits.
-    pub(crate) fn enlist_waiting(self: &Arc<Self>, id: ClaimId) -> Waiting {
-        let gone = Arc::new(Signal::new());
-        self.registry().claims.insert(id, Live::Waiting(Arc::clone(&gone)));
-        self.rouse();
-        Waiting { tie: Arc::clone(self), id, gone }
-    }
-
-    /// Enters a claim that holds.
-    pub(crate) fn enlist_holding(&self, cell: &Arc<Cell>) {
-        let deadline = cell.deadline();
-        let next_look = {
-            let mut registry = self.registry();
-            registry.claims.insert(cell.claim().id, Live::Holding(Arc::clone(cell)));
-            registry.next_look
-        };
-        self.rouse();
-        // A lease is longer than the time until the next renewal, so as a rule nobody is woken here.
-        if deadline < next_look {
-            self.nudge.notify_one();
-        }
-        // The session may have ended between the grant and this entry.
-        if let Some(why) = self.over.peek() {
-            cell.step(Input::Gone(why.clone()));
-        }
-    }
-
-    fn rouse(&self) {
-        if self.is_dormant.load(Ordering::Acquire) {
-            self.is_dormant.store(false, Ordering::Release);
-            self.nudge.notify_one();
-        }
-    }
-
-    /// Takes a claim out: it is not renewed any more.
-    pub(crate) fn forget(&self, id: ClaimId) {
-        let mut registry = self.registry();
-        registry.claims.remove(&id);
-        self.note_departure(&registry);
-    }
-
-    fn note_departure(&self, registry: &Registry) {
-        if registry.claims.is_empty() {
-            self.emptied.notify_waiters();
-        }
-    }
-
-    /// Resolves when nothing lives by this session.
-    pub(crate) async fn wait_idle(&self) {
-        loop {
-            let mut emptied = std::pin::pin!(self.emptied.notified());
-            emptied.as_mut().enable();
-            if self.is_idle() {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
     /// Notes that the session has been closed.
     pub(crate) fn note_closed(&self) {
         self.closed.set(());
@@ -185,93 +162,238 @@ impl Tie {
         self.closed.wait().await;
     }
 
-    /// Whoever waits must stop waiting.
-    pub(crate) fn refuse_waiters(&self, why: &Why) {
-        for live in self.registry().claims.values() {
-            if let Live::Waiting(gone) = live {
-                gone.set(why.clone());
-            }
+    /// Begins a call, unless the session is over.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Flight> {
+        let mut registry = self.registry();
+        // Under the lock, so that whoever sets `over` and then looks at the count sees this call.
+        if self.over.peek().is_some() {
+            return None;
         }
+        registry.in_flight += 1;
+        Some(Flight(Arc::clone(self)))
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.registry().claims.is_empty()
-    }
-
-    /// Everything that is to be renewed.
-    pub(crate) fn live_ids(&self) -> Vec<ClaimId> {
-        self.registry().claims.keys().copied().collect()
-    }
-
-    /// All holds.
-    pub(crate) fn holding(&self) -> Vec<Arc<Cell>> {
-        let cells = self.registry();
-        cells
-            .claims
-            .values()
-            .filter_map(|live| match live {
-                Live::Holding(cell) => Some(Arc::clone(cell)),
-                Live::Waiting(_) => None,
-            })
-            .collect()
-    }
-
-    /// One claim is gone, says the store.
-    pub(crate) fn tell_gone(&self, id: ClaimId, why: Why) {
-        let live = self.registry().claims.get(&id).cloned();
-        match live {
-            Some(Live::Waiting(gone)) => {
-                gone.set(why);
+    /// Resolves when no call is under way.
+    pub(crate) async fn wait_landed(&self) {
+        loop {
+            let mut landed = std::pin::pin!(self.landed.notified());
+            landed.as_mut().enable();
+            if self.registry().in_flight == 0 {
+                return;
             }
-            Some(Live::Holding(cell)) => {
-                cell.step(Input::Gone(why));
-                // The store may keep a mark for the victim to find; taking the claim back wipes it.
-                if let Some(withdrawal) = cell.leave() {
-                    withdrawal.let_go();
-                }
-            }
-            None => {}
-        }
-    }
-
-    /// Somebody asks for one claim, politely.
-    pub(crate) fn tell_asked_back(&self, id: ClaimId, words: String) {
-        if let Some(Live::Holding(cell)) = self.registry().claims.get(&id) {
-            cell.ask_back(words);
+            landed.await;
         }
     }
 
     /// The session is over: whoever holds has lost, whoever waits must ask anew.
     pub(crate) fn tell_over(&self, why: &Why) {
-        if !self.over.set(why.clone()) {
-            return;
-        }
-        let live = std::mem::take(&mut self.registry().claims);
-        for claim in live.into_values() {
-            match claim {
-                Live::Waiting(gone) => {
-                    gone.set(why.clone());
-                }
-                Live::Holding(cell) => {
-                    cell.step(Input::Gone(why.clone()));
-                }
+        let (waiting, holding) = {
+            let mut registry = self.registry();
+            if !self.over.set(why.clone()) {
+                return;
             }
+            (std::mem::take(&mut registry.waiting), std::mem::take(&mut registry.holding))
+        };
+        for gone in waiting.into_values() {
+            gone.set(why.clone());
+        }
+        for cell in holding.into_values() {
+            cell.step(Input::Gone(why.clone()));
+        }
+        self.emptied.notify_waiters();
+    }
+
+    /// Lets nobody in any more, and tells those who wait and those who hold. The holds stay, and
+    /// are renewed, until their work has stopped.
+    pub(crate) fn close_to_newcomers(&self, why: &Why) {
+        let (waiting, holding): (Vec<_>, Vec<_>) = {
+            let mut registry = self.registry();
+            registry.closing = Some(why.clone());
+            let waiting = registry.waiting.values().map(Arc::clone).collect();
+            (waiting, registry.holding.values().map(Arc::clone).collect())
+        };
+        for gone in waiting {
+            gone.set(why.clone());
+        }
+        for cell in holding {
+            cell.step(Input::Gone(why.clone()));
         }
     }
 
-    /// Notes when the keeper will look next: at the moment, or when it is roused.
-    ///
-    /// Gives false if a claim came in meanwhile and the keeper must not sleep without a timer.
-    pub(crate) fn note_next_look(&self, at: Moment) -> bool {
-        let mut registry = self.registry();
-        registry.next_look = at;
-        let sleeps_on = at == Moment::NEVER;
-        self.is_dormant.store(sleeps_on, Ordering::Release);
-        !sleeps_on || registry.claims.is_empty()
+    /// Resolves when nothing is held by this session.
+    pub(crate) async fn wait_nothing_held(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            if self.is_nothing_held() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        // Nothing panics under this lock; should it, the map is still a map.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn is_nothing_held(&self) -> bool {
+        self.registry().holding.is_empty()
+    }
+}
+
+/// Claims come and go.
+impl Tie {
+    /// Enters a claim that is about to be sent.
+    pub(crate) fn enlist_sent(&self, id: ClaimId) {
+        self.registry().sent.insert(id, None);
+    }
+
+    /// Moves a claim on to those that wait. The signal is set when it has lost its place.
+    pub(crate) fn enlist_waiting(&self, id: ClaimId) -> Arc<Signal<Why>> {
+        let gone = Arc::new(Signal::new());
+        let mut registry = self.registry();
+        let said = registry.sent.remove(&id).flatten().or_else(|| registry.closing.clone());
+        if let Some(why) = said {
+            gone.set(why);
+        }
+        registry.waiting.insert(id, Arc::clone(&gone));
+        self.rouse(&mut registry);
+        gone
+    }
+
+    /// Moves a claim on to those that hold.
+    pub(crate) fn enlist_holding(&self, cell: &Arc<Cell>) {
+        let id = cell.claim().id;
+        let deadline = cell.deadline();
+        let mut registry = self.registry();
+        let said = registry.sent.remove(&id).flatten();
+        let said = said.or_else(|| registry.waiting.remove(&id)?.peek().cloned());
+        let said = said.or_else(|| registry.closing.clone()).or_else(|| self.over.peek().cloned());
+        if self.over.peek().is_none() {
+            registry.holding.insert(id, Arc::clone(cell));
+        }
+        self.rouse(&mut registry);
+        // A lease is some renewals long, so as a rule nobody is woken here.
+        let renew_by = deadline.before(self.renew_every);
+        if deadline != Moment::NEVER && renew_by < registry.renew_at {
+            registry.renew_at = renew_by;
+            self.nudge.notify_one();
+        }
+        if deadline < registry.next_look {
+            self.nudge.notify_one();
+        }
+        drop(registry);
+        if let Some(why) = said {
+            cell.step(Input::Gone(why));
+        }
+    }
+
+    /// Wakes the keeper for the first claim after a time in which nothing lived. That claim is its
+    /// own proof; the first renewal is due a full turn later.
+    fn rouse(&self, registry: &mut Registry) {
+        if registry.is_dormant {
+            registry.is_dormant = false;
+            registry.renew_at = self.env.now().after(self.renew_every);
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Takes a claim out: it is not renewed any more.
+    pub(crate) fn forget(&self, id: ClaimId) {
+        let mut registry = self.registry();
+        registry.sent.remove(&id);
+        registry.waiting.remove(&id);
+        let cell = registry.holding.remove(&id);
+        if registry.holding.is_empty() {
+            self.emptied.notify_waiters();
+        }
+        drop(registry);
+        // The last reference to a cell must not go under the lock: it may hold a stake.
+        drop(cell);
+    }
+
+    /// Everything that is to be renewed.
+    pub(crate) fn live_ids(&self) -> Vec<ClaimId> {
+        let registry = self.registry();
+        registry.waiting.keys().chain(registry.holding.keys()).copied().collect()
+    }
+
+    /// All holds.
+    pub(crate) fn holding(&self) -> Vec<Arc<Cell>> {
+        self.registry().holding.values().map(Arc::clone).collect()
+    }
+
+    /// The holds that are past their deadline.
+    pub(crate) fn overdue(&self, now: Moment) -> Vec<Arc<Cell>> {
+        let registry = self.registry();
+        let overdue = registry.holding.values().filter(|cell| cell.deadline() <= now);
+        overdue.filter(|cell| !cell.is_told_lost()).map(Arc::clone).collect()
+    }
+
+    /// One claim is gone, says the store.
+    pub(crate) fn tell_gone(&self, id: ClaimId, why: Why) {
+        let cell = {
+            let mut registry = self.registry();
+            if let Some(said) = registry.sent.get_mut(&id) {
+                said.get_or_insert(why);
+                return;
+            }
+            if let Some(gone) = registry.waiting.get(&id) {
+                gone.set(why);
+                return;
+            }
+            registry.holding.get(&id).cloned()
+        };
+        let Some(cell) = cell else { return };
+        cell.step(Input::Gone(why));
+        // The store may keep a mark for the victim to find; taking the claim back wipes it.
+        if let Some(withdrawal) = cell.leave() {
+            withdrawal.let_go();
+        }
+    }
+
+    /// Somebody asks for one claim, politely.
+    pub(crate) fn tell_asked_back(&self, id: ClaimId, words: String) {
+        let cell = self.registry().holding.get(&id).cloned();
+        if let Some(cell) = cell {
+            cell.ask_back(words);
+        }
+    }
+}
+
+/// The keeper's plan.
+impl Tie {
+    pub(crate) async fn wait_nudge(&self) {
+        self.nudge.notified().await;
+    }
+
+    /// When the keeper looks next by itself. While a renewal is under way the next one is not due:
+    /// it starts with the other's answer.
+    pub(crate) fn plan_look(&self, is_renewing: bool) -> Moment {
+        let mut registry = self.registry();
+        registry.is_dormant = registry.is_idle() && !is_renewing;
+        registry.next_look = if registry.is_dormant {
+            Moment::NEVER
+        } else {
+            let renew_at = if is_renewing { Moment::NEVER } else { registry.renew_at };
+            renew_at.min(registry.earliest_deadline())
+        };
+        registry.next_look
+    }
+
+    /// How late a renewal is that is due, if one is. The next is due a full turn from now.
+    pub(crate) fn take_due_renewal(&self, now: Moment) -> Option<Duration> {
+        let mut registry = self.registry();
+        if now < registry.renew_at {
+            return None;
+        }
+        let lag = now.since(registry.renew_at);
+        registry.renew_at = now.after(self.renew_every);
+        (!registry.is_idle()).then_some(lag)
+    }
+
+    /// Brings the next renewal forward.
+    pub(crate) fn renew_by(&self, at: Moment) {
+        let mut registry = self.registry();
+        if at < registry.renew_at {
+            registry.renew_at = at;
+            self.nudge.notify_one();
+        }
     }
 }

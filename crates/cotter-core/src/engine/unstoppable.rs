@@ -25,13 +25,17 @@ impl<T: Send + 'static> Unstoppable<T> {
     }
 
     /// Starts the request here and now, and lets go of it: what does not end at once goes on behind.
+    ///
+    /// This is called from `Drop`, perhaps on a thread without a runtime, perhaps during a panic:
+    /// the runtime is entered for the poll, and nothing is polled while unwinding.
     pub(crate) fn let_go(mut self) {
-        if let Some(request) = &mut self.request {
-            let mut context = Context::from_waker(Waker::noop());
-            if request.as_mut().poll(&mut context).is_ready() {
-                self.request = None;
-            }
+        if std::thread::panicking() {
+            return;
         }
+        let runtime = self.runtime.clone();
+        let _inside = runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut self).poll(&mut context);
     }
 }
 
@@ -39,13 +43,14 @@ impl<T: Send + 'static> Future for Unstoppable<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(request) = &mut self.request else {
+        // Taken out for the poll: a request that panics is not moved to a task afterwards.
+        let Some(mut request) = self.request.take() else {
             // A future is not polled after it is ready; should it be, waiting is the mildest answer.
             return Poll::Pending;
         };
         let polled = request.as_mut().poll(context);
-        if polled.is_ready() {
-            self.request = None;
+        if polled.is_pending() {
+            self.request = Some(request);
         }
         polled
     }

@@ -14,6 +14,9 @@ use crate::names::LockName;
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
+/// The most locks that can be asked for at once: each is an exchange, one after the other.
+pub(crate) const NAMES_MAX: usize = 256;
+
 /// Names that were given but not yet checked: what is wrong with them is told on acquiring.
 pub(crate) struct Names(Result<Vec<LockName>>);
 
@@ -27,6 +30,12 @@ impl Names {
             names.dedup();
             if names.is_empty() {
                 return Err(Error::new(Kind::BadName, "no lock was named; name at least one"));
+            }
+            if names.len() > NAMES_MAX {
+                return Err(Error::new(
+                    Kind::BadName,
+                    format!("{} locks were named, {NAMES_MAX} are allowed", names.len()),
+                ));
             }
             Ok(names)
         }))
@@ -112,22 +121,21 @@ fn check(engine: &Engine, name: &LockName, mode: Mode, note: &str) -> Result<()>
 
 macro_rules! common_options {
     () => {
-        /// Acquires as this owner: what it holds already, it is given again at once.
-        #[must_use]
+        /// Acquires as this owner: what it holds already, it is given again at once, with the note
+        /// and the limits of the first time. Permits of a semaphore are not given again: they add
+        /// up.
         pub fn as_owner(mut self, owner: &Owner) -> Self {
             self.asking.owner = Some(owner.clone());
             self
         }
 
         /// Says something of this claim to people who look at the line.
-        #[must_use]
         pub fn note(mut self, note: impl Into<Arc<str>>) -> Self {
             self.asking.note = note.into();
             self
         }
 
         /// Gives the lock back after this long, whatever the work does: the guard is then lost.
-        #[must_use]
         pub fn max_hold(mut self, limit: Duration) -> Self {
             self.asking.limits.max_hold = Some(limit);
             self
@@ -135,7 +143,6 @@ macro_rules! common_options {
 
         /// Gives the lock back when the work has not called [`Guard::heartbeat`] for this long: the
         /// guard is then lost. For work that may hang.
-        #[must_use]
         pub fn heartbeat(mut self, limit: Duration) -> Self {
             self.asking.limits.heartbeat = Some(limit);
             self
@@ -156,6 +163,8 @@ macro_rules! common_options {
 ///
 /// # Exchanges
 /// [`Profile::trips`](crate::contract::Profile::trips)`.claim` where nobody is in the way.
+///
+/// Poll it on a tokio runtime: stores talk through tokio's sockets.
 #[must_use = "nothing is asked until it is awaited"]
 pub struct Acquire<K: GuardKind> {
     asking: Asking,
@@ -169,7 +178,6 @@ impl<K: GuardKind> Acquire<K> {
 
     /// Gives up after this long, and leaves the line. The whole way counts: connecting anew, waiting
     /// for another task of the same owner, waiting in line.
-    #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.asking.within = Some(limit);
         self

@@ -14,6 +14,9 @@ use crate::error::Result;
 /// at this often for hints that were lost (L2); one without is observed at this pace.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The least time between a hint and the look it brings about, if the last look saw nothing new.
+const HINT_PAUSE: Duration = Duration::from_millis(10);
+
 /// The proof of leading. It is a guard: dropping it, or [`Guard::release`], resigns.
 pub type Leadership = Guard<Leading>;
 
@@ -128,13 +131,14 @@ impl Observer {
                 self.seen = Some(leader.clone());
                 return Ok(leader);
             }
-            if heard.is_some() {
-                continue;
+            if heard.is_none() {
+                tokio::select! {
+                    _ = changed => {}
+                    () = named.engine.env().sleep(LOOK_AGAIN) => continue,
+                }
             }
-            tokio::select! {
-                _ = changed => {}
-                () = named.engine.env().sleep(LOOK_AGAIN) => {}
-            }
+            // Hints may come for everything that happens in a busy line.
+            named.engine.env().sleep(HINT_PAUSE).await;
         }
     }
 }

@@ -182,9 +182,10 @@ impl<K: GuardKind> Guard<K> {
     /// # Cancel safety
     /// The lock is given back all the same.
     pub async fn release(self) -> Result<Left> {
-        let held = self.held;
-        match Arc::into_inner(held) {
+        let is_lost = matches!(self.standing(), Standing::Lost(_));
+        match Arc::into_inner(self.held) {
             Some(last) => last.release().await,
+            None if is_lost => Ok(Left::WasGone),
             None => Ok(Left::Released),
         }
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::acquire::{Acquire, Asking, Names, TryAcquire};
 use super::guard::LockGuard;
 use crate::contract::{Left, Mode, Why};
-use crate::engine::{Engine, Owner};
+use crate::engine::{Engine, Limits, Owner};
 use crate::error::{Error, Result};
+use crate::names::LockName;
 
 /// Asks for several locks, all or none. Await it.
 ///
@@ -23,7 +24,7 @@ pub struct AcquireAll {
     within: Option<Duration>,
     owner: Option<Owner>,
     note: Arc<str>,
-    max_hold: Option<Duration>,
+    limits: Limits,
 }
 
 impl AcquireAll {
@@ -34,39 +35,43 @@ impl AcquireAll {
             within: None,
             owner: None,
             note: Arc::from(""),
-            max_hold: None,
+            limits: Limits::default(),
         }
     }
 
     /// Gives up after this long for all of them together.
-    #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = Some(limit);
         self
     }
 
     /// Acquires as this owner.
-    #[must_use]
     pub fn as_owner(mut self, owner: &Owner) -> Self {
         self.owner = Some(owner.clone());
         self
     }
 
     /// Says something of these claims to people who look at the lines.
-    #[must_use]
     pub fn note(mut self, note: impl Into<Arc<str>>) -> Self {
         self.note = note.into();
         self
     }
 
     /// Gives each lock back after this long, whatever the work does.
-    #[must_use]
     pub fn max_hold(mut self, limit: Duration) -> Self {
-        self.max_hold = Some(limit);
+        self.limits.max_hold = Some(limit);
         self
     }
 
-    /// Takes all of them if nobody has any; `None` otherwise.
+    /// Gives each lock back when the work has not called
+    /// [`Guard::heartbeat`](super::Guard::heartbeat) on its guard for this long.
+    pub fn heartbeat(mut self, limit: Duration) -> Self {
+        self.limits.heartbeat = Some(limit);
+        self
+    }
+
+    /// Takes all of them if nobody has any; `None` otherwise. It does not wait, so `within` says
+    /// nothing here.
     ///
     /// # Errors
     /// Those of [`Acquire`], without `TimedOut`.
@@ -82,7 +87,9 @@ impl AcquireAll {
                 None => return Ok(None),
             }
         }
-        Ok(Some(AllGuards { guards }))
+        let all = AllGuards { guards };
+        all.check()?;
+        Ok(Some(all))
     }
 
     async fn all(mut self) -> Result<AllGuards> {
@@ -104,7 +111,7 @@ impl AcquireAll {
         asking.within = within;
         asking.owner = self.owner.clone();
         asking.note = Arc::clone(&self.note);
-        asking.limits.max_hold = self.max_hold;
+        asking.limits = self.limits;
         asking
     }
 }
@@ -139,7 +146,8 @@ impl AllGuards {
 
     /// The guard of this lock.
     pub fn guard(&self, name: &str) -> Option<&LockGuard> {
-        self.guards.iter().find(|guard| guard.name().as_str() == name)
+        let name = LockName::new(name).ok()?;
+        self.guards.iter().find(|guard| *guard.name() == name)
     }
 
     /// Fails if one of them does not stand any more.

@@ -26,7 +26,6 @@ use crate::names::LockName;
 
 /// When the breaker opens and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct BreakerOptions {
     /// It opens after this many failures in a row. Five is more than one broken connection and its
     /// retry cost, and fewer than a busy process makes in a second.
@@ -37,6 +36,12 @@ pub struct BreakerOptions {
     pub pause_max: Duration,
 }
 
+impl BreakerOptions {
+    /// Never opens.
+    pub const OFF: BreakerOptions =
+        BreakerOptions { failures_max: u32::MAX, pause: Duration::ZERO, pause_max: Duration::ZERO };
+}
+
 impl Default for BreakerOptions {
     fn default() -> Self {
         Self {
@@ -45,6 +50,15 @@ impl Default for BreakerOptions {
             pause_max: Duration::from_secs(30),
         }
     }
+}
+
+/// In which role a claim passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// The breaker is closed.
+    Ordinary,
+    /// The one that finds out whether the store answers again.
+    Probe,
 }
 
 /// The breaker itself: a pure state machine over moments.
@@ -72,16 +86,17 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
-    /// Whether a claim may pass now. An open breaker whose pause is over lets one through, the probe.
+    /// Whether a claim may pass now, and whether it is the probe: an open breaker whose pause is over
+    /// lets one through.
     ///
     /// # Errors
     /// How long to wait, if it may not.
-    pub fn try_pass(&mut self, now: Moment) -> std::result::Result<(), Duration> {
+    pub fn try_pass(&mut self, now: Moment) -> std::result::Result<Passing, Duration> {
         match self.state {
-            State::Closed { .. } => Ok(()),
+            State::Closed { .. } => Ok(Passing::Ordinary),
             State::Open { until, pause } if now >= until => {
                 self.state = State::HalfOpen { pause };
-                Ok(())
+                Ok(Passing::Probe)
             }
             State::Open { until, .. } => Err(until.since(now)),
             State::HalfOpen { pause } => Err(pause),
@@ -96,16 +111,18 @@ impl Breaker {
     }
 
     /// The store did not answer. True if that opened the breaker.
-    pub fn failed(&mut self, now: Moment) -> bool {
+    pub fn failed(&mut self, now: Moment, who: Passing) -> bool {
         let pause = match self.state {
             State::Closed { failures } if failures + 1 < self.options.failures_max => {
                 self.state = State::Closed { failures: failures + 1 };
                 return false;
             }
             State::Closed { .. } => self.options.pause,
-            State::HalfOpen { pause } => (pause * 2).min(self.options.pause_max),
-            // A claim that left before it opened; the pause is under way already.
-            State::Open { .. } => return false,
+            State::HalfOpen { pause } if who == Passing::Probe => {
+                (pause * 2).min(self.options.pause_max)
+            }
+            // A claim that left before it opened says nothing new.
+            State::HalfOpen { .. } | State::Open { .. } => return false,
         };
         let was_open = self.is_open();
         self.state = State::Open { until: now.after(pause), pause };
@@ -142,16 +159,21 @@ struct Gate {
 struct Pass<'a> {
     gate: &'a Gate,
     env: &'a Env,
+    who: Passing,
     is_noted: bool,
 }
 
 impl Pass<'_> {
     fn note<T>(mut self, answer: &Result<T>) {
         self.is_noted = true;
-        let unreachable =
-            answer.as_ref().err().is_some_and(|error| error.kind() == Kind::Unreachable);
+        let unreachable = match answer.as_ref().map_err(Error::kind) {
+            Err(Kind::Unreachable) => true,
+            // The session ended, which says nothing of whether the store can be reached.
+            Err(Kind::SessionOver) if self.who == Passing::Ordinary => return,
+            _ => false,
+        };
         let changed = if unreachable {
-            self.gate.breaker().failed(self.env.now())
+            self.gate.breaker().failed(self.env.now(), self.who)
         } else {
             self.gate.breaker().succeeded()
         };
@@ -164,14 +186,14 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if !self.is_noted {
-            self.gate.breaker().failed(self.env.now());
+            self.gate.breaker().failed(self.env.now(), self.who);
         }
     }
 }
 
 impl Gate {
     fn pass<'a>(&'a self, env: &'a Env) -> Result<Pass<'a>> {
-        self.breaker().try_pass(env.now()).map_err(|pause| {
+        let who = self.breaker().try_pass(env.now()).map_err(|pause| {
             Error::new(
                 Kind::Unreachable,
                 format!(
@@ -181,7 +203,7 @@ impl Gate {
                 ),
             )
         })?;
-        Ok(Pass { gate: self, env, is_noted: false })
+        Ok(Pass { gate: self, env, who, is_noted: false })
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -285,21 +307,22 @@ mod tests {
     fn it_opens_after_failures_in_a_row_probes_once_and_closes() {
         let mut breaker = Breaker::new(BreakerOptions::default());
         for _ in 0..4 {
-            assert!(!breaker.failed(at(0)));
+            assert!(!breaker.failed(at(0), Passing::Ordinary));
         }
         breaker.succeeded();
         for _ in 0..4 {
-            assert!(!breaker.failed(at(0)), "a success starts the count anew");
+            assert!(!breaker.failed(at(0), Passing::Ordinary), "a success starts the count anew");
         }
-        assert!(breaker.failed(at(0)), "the fifth in a row opens it");
+        assert!(breaker.failed(at(0), Passing::Ordinary), "the fifth in a row opens it");
         assert_eq!(breaker.try_pass(at(100)), Err(Duration::from_millis(400)));
-        assert_eq!(breaker.try_pass(at(500)), Ok(()), "one probe");
+        assert_eq!(breaker.try_pass(at(500)), Ok(Passing::Probe), "one probe");
         assert!(breaker.try_pass(at(500)).is_err(), "and only one");
-        assert!(!breaker.failed(at(600)), "it was open, it stays open");
+        assert!(!breaker.failed(at(550), Passing::Ordinary), "a straggler says nothing");
+        assert!(!breaker.failed(at(600), Passing::Probe), "it was open, it stays open");
         assert_eq!(breaker.try_pass(at(1599)), Err(Duration::from_millis(1)), "for twice as long");
-        assert_eq!(breaker.try_pass(at(1600)), Ok(()));
+        assert_eq!(breaker.try_pass(at(1600)), Ok(Passing::Probe));
         assert!(breaker.succeeded(), "the probe passed: closed");
-        assert_eq!(breaker.try_pass(at(1600)), Ok(()));
+        assert_eq!(breaker.try_pass(at(1600)), Ok(Passing::Ordinary));
     }
 
     #[test]
@@ -308,12 +331,12 @@ mod tests {
         let mut breaker = Breaker::new(options);
         let mut now = at(0);
         for _ in 0..options.failures_max {
-            breaker.failed(now);
+            breaker.failed(now, Passing::Ordinary);
         }
         for _ in 0..20 {
             now = now.after(options.pause_max);
-            assert_eq!(breaker.try_pass(now), Ok(()));
-            breaker.failed(now);
+            assert_eq!(breaker.try_pass(now), Ok(Passing::Probe));
+            breaker.failed(now, Passing::Probe);
         }
         assert_eq!(breaker.try_pass(now), Err(options.pause_max));
     }

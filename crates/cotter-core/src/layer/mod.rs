@@ -11,5 +11,5 @@ pub mod telemetry;
 mod breaker;
 mod traced;
 
-pub use breaker::{Breaker, BreakerOptions, Guarded};
+pub use breaker::{Breaker, BreakerOptions, Guarded, GuardedSession, Passing};
 pub use traced::{Traced, TracedSession};

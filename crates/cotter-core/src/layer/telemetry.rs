@@ -1,7 +1,7 @@
 //! What is told to logs and metrics, in one place: the names of metrics and the fields of events.
 //!
-//! The metric names are those of the field's operators (see the root README). A lock's name becomes
-//! a label only after [`label`] has taken out what makes it unbounded.
+//! A lock's name becomes a label only after [`label`] has taken out numbers and ids, which is what
+//! mostly makes names unbounded. Who names locks after people (`user/alice`) should not export it.
 //!
 //! | metric | kind | labels |
 //! |---|---|---|
