@@ -70,9 +70,20 @@ impl Cell {
         self.hold().deadline().0
     }
 
-    /// Whether the loss has been told; nothing can be lost twice.
-    pub(crate) fn is_told_lost(&self) -> bool {
-        self.lost.peek().is_some()
+    /// Lost because the client shuts down: the claim is renewed, and given back when the work has
+    /// stopped.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.lost.peek() == Some(&Why::ShutDown)
+    }
+
+    /// Told lost, or lost by the clock, but not given back: the keeper does that.
+    pub(crate) fn is_overdue(&self, now: Moment) -> bool {
+        !self.is_shutting_down() && matches!(self.hold().standing(now), Standing::Lost(_))
+    }
+
+    /// When the lease ends if the store says nothing more.
+    pub(crate) fn lease_end(&self) -> Moment {
+        self.hold().lease_end()
     }
 
     pub(crate) fn granted_at(&self) -> Moment {

@@ -82,11 +82,7 @@ impl Hold {
 
     /// The first moment at which it is lost if nothing happens, and the reason it would have.
     pub(crate) fn deadline(&self) -> (Moment, Why) {
-        let lease = match self.lease {
-            Lease::Until(moment) => moment,
-            Lease::WhileAlive => Moment::NEVER,
-        };
-        let mut first = (lease, Why::Expired);
+        let mut first = (self.lease_end(), Why::Expired);
         if let Some(limit) = self.limits.max_hold {
             let at = self.granted_at.after(limit);
             if at < first.0 {
@@ -100,6 +96,14 @@ impl Hold {
             }
         }
         first
+    }
+
+    /// When the lease ends if the store says nothing more.
+    pub(crate) fn lease_end(&self) -> Moment {
+        match self.lease {
+            Lease::Until(moment) => moment,
+            Lease::WhileAlive => Moment::NEVER,
+        }
     }
 
     /// When it was granted.

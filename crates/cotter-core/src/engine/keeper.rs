@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hold::{Input, Standing};
+use super::hold::Input;
 use super::tie::Tie;
 use crate::contract::{Boxed, ClaimId, Event, Renewal, Why};
 use crate::error::Result;
@@ -160,9 +160,7 @@ fn suspend_all(tie: &Tie) {
 fn lose_those_past_their_deadline(tie: &Tie) {
     for cell in tie.overdue(tie.env().now()) {
         cell.step(Input::Tick);
-        if matches!(cell.standing(), Standing::Lost(_))
-            && let Some(withdrawal) = cell.leave()
-        {
+        if let Some(withdrawal) = cell.leave() {
             withdrawal.let_go();
         }
     }

@@ -63,9 +63,9 @@ impl Registry {
         self.waiting.is_empty() && self.holding.is_empty()
     }
 
-    /// The first deadline of a hold that can still be lost.
+    /// The first deadline of a hold. Those that wait for their work to stop have none any more.
     fn earliest_deadline(&self) -> Moment {
-        let running = self.holding.values().filter(|cell| !cell.is_told_lost());
+        let running = self.holding.values().filter(|cell| !cell.is_shutting_down());
         running.map(|cell| cell.deadline()).min().unwrap_or(Moment::NEVER)
     }
 }
@@ -260,7 +260,7 @@ impl Tie {
     /// Moves a claim on to those that hold.
     pub(crate) fn enlist_holding(&self, cell: &Arc<Cell>) {
         let id = cell.claim().id;
-        let deadline = cell.deadline();
+        let (deadline, lease_end) = (cell.deadline(), cell.lease_end());
         let mut registry = self.registry();
         let said = registry.sent.remove(&id).flatten();
         let said = said.or_else(|| registry.waiting.remove(&id)?.peek().cloned());
@@ -270,8 +270,8 @@ impl Tie {
         }
         self.rouse(&mut registry);
         // A lease is some renewals long, so as a rule nobody is woken here.
-        let renew_by = deadline.before(self.renew_every);
-        if deadline != Moment::NEVER && renew_by < registry.renew_at {
+        let renew_by = lease_end.before(self.renew_every);
+        if lease_end != Moment::NEVER && renew_by < registry.renew_at {
             registry.renew_at = renew_by;
             self.nudge.notify_one();
         }
@@ -322,8 +322,7 @@ impl Tie {
     /// The holds that are past their deadline.
     pub(crate) fn overdue(&self, now: Moment) -> Vec<Arc<Cell>> {
         let registry = self.registry();
-        let overdue = registry.holding.values().filter(|cell| cell.deadline() <= now);
-        overdue.filter(|cell| !cell.is_told_lost()).map(Arc::clone).collect()
+        registry.holding.values().filter(|cell| cell.is_overdue(now)).map(Arc::clone).collect()
     }
 
     /// One claim is gone, says the store.
