@@ -33,9 +33,18 @@ const LANDING_MAX: Duration = Duration::from_secs(1);
 const RETRY_PART: u32 = 4;
 
 /// Keeps the session until it is over or the client is gone. Closes it at the end.
-pub(crate) async fn keep(tie: Arc<Tie>) {
-    // Also if this task is dropped with its runtime or panics: a session without a keeper is over.
-    let _end = End(Arc::clone(&tie));
+///
+/// A session without a keeper is over, also if this task is dropped with its runtime, before or
+/// after its first poll, or panics: that is what the future holds from its making on.
+pub(crate) fn keep(tie: Arc<Tie>) -> impl Future<Output = ()> + Send {
+    let end = End(Arc::clone(&tie));
+    async move {
+        let _end = end;
+        keep_and_close(tie).await;
+    }
+}
+
+async fn keep_and_close(tie: Arc<Tie>) {
     let mut renewing = None;
     let why = watch_over(&tie, &mut renewing).await;
     tie.tell_over(&why);
