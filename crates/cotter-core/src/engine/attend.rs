@@ -67,7 +67,7 @@ impl Engine {
             self.store().profile().store,
             &request.name,
             request.mode,
-            self.env().now().since(asked_at),
+            || self.env().now().since(asked_at),
             match &outcome {
                 Ok(Some(_)) => "granted",
                 Ok(None) => "busy",

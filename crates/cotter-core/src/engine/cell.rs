@@ -9,6 +9,7 @@ use super::Engine;
 use super::hold::{Hold, Input, Limits, Standing};
 use super::signal::Signal;
 use super::stake::Stake;
+use super::tie::Tie;
 use super::unstoppable::Unstoppable;
 use crate::contract::{AnySession, Claim, FencingToken, Grant, Left, Why};
 use crate::env::{Env, Moment};
@@ -19,9 +20,7 @@ use crate::layer::telemetry;
 pub(crate) struct Cell {
     claim: Arc<Claim>,
     token: FencingToken,
-    store: &'static str,
-    session: Arc<dyn AnySession>,
-    env: Env,
+    tie: Arc<Tie>,
     hold: Mutex<Hold>,
     lost: Signal<Why>,
     asked_back: Signal<String>,
@@ -33,14 +32,12 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn new(stake: Stake, grant: Grant, limits: Limits) -> Arc<Self> {
-        let env = stake.tie().env().clone();
-        let hold = Hold::granted(env.now(), grant.lease, limits);
+        let tie = Arc::clone(stake.tie());
+        let hold = Hold::granted(tie.env().now(), grant.lease, limits);
         Arc::new(Self {
             claim: Arc::clone(stake.claim()),
             token: grant.token,
-            store: stake.tie().store(),
-            session: Arc::clone(stake.tie().session()),
-            env,
+            tie,
             hold: Mutex::new(hold),
             lost: Signal::new(),
             asked_back: Signal::new(),
@@ -54,7 +51,7 @@ impl Cell {
     }
 
     pub(crate) fn session(&self) -> &Arc<dyn AnySession> {
-        &self.session
+        self.tie.session()
     }
 
     pub(crate) fn token(&self) -> FencingToken {
@@ -62,8 +59,10 @@ impl Cell {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        let now = self.env.now();
-        self.hold().standing(now)
+        let hold = self.hold();
+        // Where there is no deadline, the clock has nothing to say and is not asked.
+        let has_deadline = hold.deadline().0 != Moment::NEVER;
+        hold.standing(if has_deadline { self.env().now() } else { Moment::default() })
     }
 
     pub(crate) fn deadline(&self) -> Moment {
@@ -91,16 +90,16 @@ impl Cell {
     }
 
     pub(crate) fn env(&self) -> &Env {
-        &self.env
+        self.tie.env()
     }
 
     /// Takes a step of the hold's life, and tells whoever listens if that step lost it.
     pub(crate) fn step(&self, input: Input) -> Option<Why> {
-        let now = self.env.now();
+        let now = self.env().now();
         let news = self.hold().step(now, input);
         if let Some(why) = &news {
             self.lost.set(why.clone());
-            telemetry::lost(self.store, &self.claim, self.token, why);
+            telemetry::lost(self.tie.store(), &self.claim, self.token, why);
         }
         self.moved.notify_waiters();
         news
@@ -113,13 +112,13 @@ impl Cell {
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
             let deadline = self.deadline();
-            let is_long = deadline.since(self.env.now()) >= enough;
+            let is_long = deadline.since(self.env().now()) >= enough;
             if is_long || self.standing() != Standing::Held {
                 return;
             }
             tokio::select! {
                 () = moved => {}
-                () = self.env.sleep_until(deadline) => {}
+                () = self.env().sleep_until(deadline) => {}
             }
         }
     }
@@ -140,7 +139,7 @@ impl Cell {
             tokio::select! {
                 biased;
                 why = self.lost.wait() => return why,
-                () = self.env.sleep_until(deadline) => {
+                () = self.env().sleep_until(deadline) => {
                     if let Some(why) = self.step(Input::Tick) {
                         return why;
                     }
@@ -152,8 +151,8 @@ impl Cell {
     /// Gives our stake in the store back. `None` if that has been done.
     pub(crate) fn leave(&self) -> Option<Unstoppable<Result<Left>>> {
         let stake = self.stake.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let held_for = self.env.now().since(self.granted_at());
-        telemetry::released(self.store, &self.claim, self.token, held_for);
+        let held_for = || self.env().now().since(self.granted_at());
+        telemetry::released(self.tie.store(), &self.claim, self.token, held_for);
         Some(stake.withdraw())
     }
 

@@ -14,6 +14,7 @@
 //! by is under the same lock: a claim that comes in either is part of the plan or changes it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Tie {
     over: Signal<Why>,
     stop: Signal<()>,
     closed: Signal<()>,
+    /// Calls under way.
+    in_flight: AtomicUsize,
     nudge: Notify,
     /// Rings when no hold is left.
     emptied: Notify,
@@ -46,8 +49,6 @@ struct Registry {
     sent: HashMap<ClaimId, Option<Why>>,
     waiting: HashMap<ClaimId, Arc<Signal<Why>>>,
     holding: HashMap<ClaimId, Arc<Cell>>,
-    /// Calls under way.
-    in_flight: usize,
     /// No newcomer is let in any more, for this reason.
     closing: Option<Why>,
     /// When the keeper will look next by itself.
@@ -75,9 +76,7 @@ pub(crate) struct Flight(Arc<Tie>);
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut registry = self.0.registry();
-        registry.in_flight -= 1;
-        if registry.in_flight == 0 {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.over.peek().is_some() {
             self.0.landed.notify_waiters();
         }
     }
@@ -90,7 +89,6 @@ impl Tie {
             sent: HashMap::new(),
             waiting: HashMap::new(),
             holding: HashMap::new(),
-            in_flight: 0,
             closing: None,
             next_look: Moment::NEVER,
             renew_at: env.now().after(renew_every),
@@ -104,6 +102,7 @@ impl Tie {
             over: Signal::new(),
             stop: Signal::new(),
             closed: Signal::new(),
+            in_flight: AtomicUsize::new(0),
             nudge: Notify::new(),
             emptied: Notify::new(),
             landed: Notify::new(),
@@ -164,21 +163,21 @@ impl Tie {
 
     /// Begins a call, unless the session is over.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Flight> {
-        let mut registry = self.registry();
-        // Under the lock, so that whoever sets `over` and then looks at the count sees this call.
-        if self.over.peek().is_some() {
-            return None;
-        }
-        registry.in_flight += 1;
-        Some(Flight(Arc::clone(self)))
+        // Count first, look second; the keeper says "over" first and counts second. One of the two
+        // sees the other, so no call is begun that closing does not wait for.
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let flight = Flight(Arc::clone(self));
+        fence(Ordering::SeqCst);
+        self.over.peek().is_none().then_some(flight)
     }
 
     /// Resolves when no call is under way.
     pub(crate) async fn wait_landed(&self) {
+        fence(Ordering::SeqCst);
         loop {
             let mut landed = std::pin::pin!(self.landed.notified());
             landed.as_mut().enable();
-            if self.registry().in_flight == 0 {
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
                 return;
             }
             landed.await;

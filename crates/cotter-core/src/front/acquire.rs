@@ -3,7 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::guard::{Guard, GuardKind};
@@ -46,6 +46,12 @@ impl Names {
     }
 }
 
+/// The note of a claim that says nothing of itself: one for all, so that none is made each time.
+pub(crate) fn no_note() -> Arc<str> {
+    static NONE: OnceLock<Arc<str>> = OnceLock::new();
+    Arc::clone(NONE.get_or_init(|| Arc::from("")))
+}
+
 /// What both builders hold.
 pub(crate) struct Asking {
     pub engine: Arc<Engine>,
@@ -58,14 +64,14 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    pub(crate) fn new(engine: &Arc<Engine>, name: &str, mode: Mode) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine>, name: Result<LockName>, mode: Mode) -> Self {
         Self {
             engine: Arc::clone(engine),
-            name: LockName::new(name),
+            name,
             mode,
             owner: None,
             within: None,
-            note: Arc::from(""),
+            note: no_note(),
             limits: Limits::default(),
         }
     }

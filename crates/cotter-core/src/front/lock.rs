@@ -13,34 +13,41 @@ use crate::names::LockName;
 #[derive(Clone)]
 pub(crate) struct Named {
     pub engine: Arc<Engine>,
+    /// As it was given.
     pub name: Arc<str>,
+    /// Checked, if it is a name; what is wrong with it is told to whoever uses it.
+    checked: Option<LockName>,
 }
 
 impl Named {
     pub(crate) fn new(engine: &Arc<Engine>, name: &str) -> Self {
-        Self { engine: Arc::clone(engine), name: name.into() }
+        Self { engine: Arc::clone(engine), name: name.into(), checked: LockName::new(name).ok() }
+    }
+
+    fn checked(&self) -> Result<LockName> {
+        self.checked.clone().map_or_else(|| LockName::new(&self.name), Ok)
     }
 
     pub(crate) fn asking(&self, mode: Mode) -> Asking {
-        Asking::new(&self.engine, &self.name, mode)
+        Asking::new(&self.engine, self.checked(), mode)
     }
 
     pub(crate) async fn line_up(&self) -> Result<LineUp> {
-        let name = LockName::new(&self.name)?;
+        let name = self.checked()?;
         let asked = name.clone();
         let line_up = self.engine.ask(|session| session.inspect(asked)).await;
         line_up.map_err(|error| self.engine.named(error, &name))
     }
 
     pub(crate) async fn changed(&self) -> Result<()> {
-        let name = LockName::new(&self.name)?;
+        let name = self.checked()?;
         let tie = self.engine.tie().await?;
         Arc::clone(tie.session()).changed(name).await;
         Ok(())
     }
 
     pub(crate) async fn evict(&self, expected: FencingToken, words: &str) -> Result<Evicted> {
-        let name = LockName::new(&self.name)?;
+        let name = self.checked()?;
         let (asked, words) = (name.clone(), words.to_owned());
         let answer = self.engine.ask(|session| session.evict(asked, expected, words)).await;
         answer.map_err(|error| self.engine.named(error, &name))

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acquire::{Acquire, Asking, Names, TryAcquire};
+use super::acquire::{Acquire, Asking, Names, TryAcquire, no_note};
 use super::guard::LockGuard;
 use crate::contract::{Left, Mode, Why};
 use crate::engine::{Engine, Limits, Owner};
@@ -34,7 +34,7 @@ impl AcquireAll {
             names,
             within: None,
             owner: None,
-            note: Arc::from(""),
+            note: no_note(),
             limits: Limits::default(),
         }
     }
@@ -82,7 +82,7 @@ impl AcquireAll {
         let names = std::mem::replace(&mut self.names, Names::none()).into_checked()?;
         let mut guards = Vec::with_capacity(names.len());
         for name in &names {
-            match TryAcquire::new(self.asking(name.as_str(), None)).await? {
+            match TryAcquire::new(self.asking(name, None)).await? {
                 Some(guard) => guards.push(guard),
                 None => return Ok(None),
             }
@@ -98,7 +98,7 @@ impl AcquireAll {
         let mut guards = Vec::with_capacity(names.len());
         for name in &names {
             let rest = until.map(|until| until.since(self.engine.env().now()));
-            guards.push(Acquire::new(self.asking(name.as_str(), rest)).await?);
+            guards.push(Acquire::new(self.asking(name, rest)).await?);
         }
         let all = AllGuards { guards };
         // The first may have been lost while the last was waited for: then there is no "all".
@@ -106,8 +106,8 @@ impl AcquireAll {
         Ok(all)
     }
 
-    fn asking(&self, name: &str, within: Option<Duration>) -> Asking {
-        let mut asking = Asking::new(&self.engine, name, Mode::Exclusive);
+    fn asking(&self, name: &LockName, within: Option<Duration>) -> Asking {
+        let mut asking = Asking::new(&self.engine, Ok(name.clone()), Mode::Exclusive);
         asking.within = within;
         asking.owner = self.owner.clone();
         asking.note = Arc::clone(&self.note);

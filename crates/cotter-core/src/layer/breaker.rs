@@ -12,6 +12,7 @@
 //! gives back or proves a lock always goes through, and so does what only looks.
 
 use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -142,6 +143,7 @@ impl<S: Store> Guarded<S> {
         let gate = Arc::new(Gate {
             store: store.profile().store,
             failures_max: options.failures_max,
+            is_calm: AtomicBool::new(true),
             breaker: Mutex::new(Breaker::new(options)),
         });
         Self { inner: store, gate }
@@ -151,6 +153,8 @@ impl<S: Store> Guarded<S> {
 struct Gate {
     store: &'static str,
     failures_max: u32,
+    /// The breaker is closed and has counted nothing: no need to look at it, or at the clock.
+    is_calm: AtomicBool,
     breaker: Mutex<Breaker>,
 }
 
@@ -173,9 +177,9 @@ impl Pass<'_> {
             _ => false,
         };
         let changed = if unreachable {
-            self.gate.breaker().failed(self.env.now(), self.who)
+            self.gate.failed(self.env.now(), self.who)
         } else {
-            self.gate.breaker().succeeded()
+            self.gate.succeeded()
         };
         if changed {
             telemetry::breaker(self.gate.store, unreachable);
@@ -186,13 +190,16 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if !self.is_noted {
-            self.gate.breaker().failed(self.env.now(), self.who);
+            self.gate.failed(self.env.now(), self.who);
         }
     }
 }
 
 impl Gate {
     fn pass<'a>(&'a self, env: &'a Env) -> Result<Pass<'a>> {
+        if self.is_calm.load(Ordering::Acquire) {
+            return Ok(Pass { gate: self, env, who: Passing::Ordinary, is_noted: false });
+        }
         let who = self.breaker().try_pass(env.now()).map_err(|pause| {
             Error::new(
                 Kind::Unreachable,
@@ -204,6 +211,23 @@ impl Gate {
             )
         })?;
         Ok(Pass { gate: self, env, who, is_noted: false })
+    }
+
+    fn failed(&self, now: Moment, who: Passing) -> bool {
+        let mut breaker = self.breaker();
+        // Under the lock, so that a success that comes at the same time is not overwritten.
+        self.is_calm.store(false, Ordering::Release);
+        breaker.failed(now, who)
+    }
+
+    fn succeeded(&self) -> bool {
+        if self.is_calm.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut breaker = self.breaker();
+        let closed = breaker.succeeded();
+        self.is_calm.store(true, Ordering::Release);
+        closed
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

@@ -69,13 +69,22 @@ fn mode_label(mode: Mode) -> &'static str {
     }
 }
 
+/// Whether anybody hears what is told on every acquire. If not, not even the clock is read.
+fn is_listened_to() -> bool {
+    cfg!(feature = "metrics") || tracing::enabled!(tracing::Level::DEBUG)
+}
+
 pub(crate) fn attended(
     store: &'static str,
     name: &LockName,
     mode: Mode,
-    waited: Duration,
+    waited: impl FnOnce() -> Duration,
     outcome: &'static str,
 ) {
+    if !is_listened_to() {
+        return;
+    }
+    let waited = waited();
     #[cfg(feature = "metrics")]
     {
         let lock = label(name.as_str());
@@ -101,7 +110,16 @@ pub(crate) fn granted(store: &'static str, claim: &Claim, token: FencingToken) {
     tracing::debug!(store, lock = %claim.name, claim = %claim.id, %token, "granted");
 }
 
-pub(crate) fn released(store: &'static str, claim: &Claim, token: FencingToken, held: Duration) {
+pub(crate) fn released(
+    store: &'static str,
+    claim: &Claim,
+    token: FencingToken,
+    held: impl FnOnce() -> Duration,
+) {
+    if !is_listened_to() {
+        return;
+    }
+    let held = held();
     #[cfg(feature = "metrics")]
     {
         let lock = label(claim.name.as_str());
