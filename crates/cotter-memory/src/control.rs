@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cotter_core::LockName;
 use cotter_core::contract::{FencingToken, Why};
 
-use crate::faults::{Call, Fault, Gate, Reach, Side};
+use crate::faults::{Call, Fault, Gate, Pace, Reach, Side};
 use crate::line::Hints;
 use crate::server::SessionId;
 use crate::session::Shared;
@@ -116,6 +116,12 @@ impl Control {
         let gate = Arc::new(Gate::new(call, side));
         self.shared.locked().faults.add_gate(Arc::clone(&gate));
         Delay { shared: Arc::clone(&self.shared), gate }
+    }
+
+    /// Lets every exchange give way to the executor once before it is done and once after, so that
+    /// a caller can be made to go away at each of these points.
+    pub fn stutter(&self) {
+        self.shared.locked().faults.pace = Pace::Stuttering;
     }
 
     /// Stops all wake-ups: waiters and watchers are not told of changes. A waiter then finds its

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -106,6 +107,32 @@ pub(crate) struct Faults {
     calls: [u64; Call::COUNT],
     planned: [VecDeque<(Fault, u64)>; Call::COUNT],
     gates: Vec<Arc<Gate>>,
+    pub(crate) pace: Pace,
+}
+
+/// How an exchange takes its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Without a pause, as far as nothing else holds it up.
+    #[default]
+    Straight,
+    /// It lets the executor go on once before it is done and once after.
+    Stuttering,
+}
+
+impl Pace {
+    pub(crate) async fn step(self) {
+        let mut is_over = self == Pace::Straight;
+        std::future::poll_fn(|context| {
+            if is_over {
+                return Poll::Ready(());
+            }
+            is_over = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 impl Faults {

@@ -28,6 +28,33 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
+//! use cotter_core::env::{Clock, Env, VirtualClock};
+//! use cotter_core::front::{Client, Options};
+//! use cotter_memory::{MemoryStore, Reach, Whom};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), cotter_core::Error> {
+//! let clock = VirtualClock::new();
+//! let env = Env::with_clock(Arc::clone(&clock) as Arc<dyn Clock>, 1);
+//! let store = MemoryStore::new();
+//! let client = Client::open(store.clone(), Options { env: Some(env), ..Options::default() }).await?;
+//! let guard = client.lock("orders/42").acquire().await?;
+//!
+//! // Nobody answers any more, and nobody says so. The work must stop by itself.
+//! store.control().cut(Whom::All, Reach::Silent);
+//! let work = guard.run(std::future::pending::<()>());
+//! clock.advance(Duration::from_secs(10));
+//! let error = work.await.expect_err("the lease ran out");
+//! assert!(error.why().is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Authors of stores can do the same one floor below, by the contract:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
 //! use cotter_core::contract::{Answer, Bearer, Claim, Event, Mode, Patience, Session, Store, Why};
 //! use cotter_core::env::{Clock, Env, VirtualClock};
 //! use cotter_core::LockName;

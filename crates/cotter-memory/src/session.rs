@@ -51,7 +51,11 @@ impl Shared {
 
     /// Brings a request or a reply over, which takes as long as the delays and the cut last.
     async fn pass(&self, from: Option<SessionId>, call: Call, side: Side) -> Result<()> {
-        let gate = self.locked().faults.gate(call, side);
+        let (gate, pace) = {
+            let server = self.locked();
+            (server.faults.gate(call, side), server.faults.pace)
+        };
+        pace.step().await;
         if let Some(gate) = gate {
             gate.pass().await;
         }

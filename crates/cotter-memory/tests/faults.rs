@@ -166,6 +166,22 @@ async fn a_delayed_call_stands_at_the_barrier_until_it_is_lifted() {
 }
 
 #[tokio::test]
+async fn a_stuttering_exchange_can_be_left_before_and_after_it_is_done() {
+    let rig = rig();
+    let session = rig.open().await;
+    let control = rig.store.control();
+    control.stutter();
+    let claim = rig.exclusive();
+    let mut call = by_hand(session.claim(&claim));
+    let holders = [(); 2].map(|()| {
+        assert!(call.poll().is_none() && call.is_woken());
+        control.holders(&claim.name).len()
+    });
+    assert_eq!(holders, [0, 1]);
+    assert!(call.run().expect("through").is_ok());
+}
+
+#[tokio::test]
 async fn a_dead_client_frees_at_once_when_it_reaches_the_server_else_with_its_lease() {
     let rig = rig();
     let watcher = rig.open().await;
