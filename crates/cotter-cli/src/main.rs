@@ -1,1 +1,51 @@
-fn main() {}
+//! `cotter`: run a command under a lock, see who holds it, take it away.
+//!
+//! `run` must fork before this process has a second thread, so it starts its own runtime when that
+//! is done; the other commands share one here.
+
+mod args;
+mod cmd;
+mod duration;
+mod exit;
+mod output;
+mod run;
+mod store;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Cli, Command};
+use crate::exit::{Exit, Failure};
+use crate::text::Shown;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // It goes to standard output where it was asked for, else to standard error; a stream
+            // that is gone cannot be told.
+            let _ = error.print();
+            let is_asked =
+                matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if is_asked { Exit::DONE } else { Exit::USAGE }.into();
+        }
+    };
+    let done = match &cli.command {
+        Command::Run(args) => Ok(run::run(args)),
+        Command::Status(args) => Ok(cmd::status::status(args)),
+        Command::Ls(args) => cmd::block_on(cmd::ls::ls(args)),
+        Command::Queue(args) => cmd::block_on(cmd::queue::queue(args)),
+        Command::Watch(args) => cmd::block_on(cmd::watch::watch(args)),
+        Command::Evict(args) => cmd::block_on(cmd::evict::evict(args)),
+        #[cfg(feature = "local")]
+        Command::Gc(args) => cmd::block_on(cmd::gc::gc(args)),
+    };
+    done.unwrap_or_else(|Failure { exit, message }| {
+        eprintln!("cotter: {}", Shown(&message));
+        exit
+    })
+    .into()
+}

@@ -1,0 +1,47 @@
+//! The command of a run: from the arguments to something that can be started, and back to words.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use crate::args::RunArgs;
+use crate::exit::{Exit, Failure};
+
+/// As much of a command's name as people need to know it in a line-up.
+const SHOWN_CHARS_MAX: usize = 40;
+
+/// The command: the arguments as they are, or a shell with the given line.
+pub(super) fn of(args: &RunArgs) -> Command {
+    let Some(line) = &args.shell else {
+        // The command line requires one; should there be none, starting it fails.
+        let (program, arguments) = args.command.split_first().unzip();
+        let mut command = Command::new(program.map_or("".as_ref(), OsString::as_os_str));
+        command.args(arguments.into_iter().flatten());
+        return command;
+    };
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    let mut command = Command::new(shell.unwrap_or_else(|| "/bin/sh".into()));
+    command.arg("-c").arg(line);
+    command
+}
+
+/// What others see running: the program's own name, or the beginning of the shell's line.
+pub(super) fn shown(args: &RunArgs) -> String {
+    let name = match (&args.shell, args.command.first()) {
+        (Some(line), _) => line.as_os_str(),
+        (None, Some(program)) => Path::new(program).file_name().unwrap_or(program),
+        (None, None) => "".as_ref(),
+    };
+    name.to_string_lossy().chars().take(SHOWN_CHARS_MAX).collect()
+}
+
+/// Why it did not start, as a shell's exit codes tell it.
+pub(super) fn not_started(args: &RunArgs, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::NotFound => Exit::NOT_FOUND,
+        _ => Exit::NOT_STARTED,
+    };
+    let program = of(args).get_program().to_string_lossy().into_owned();
+    Failure::new(exit, format!("cannot run {program}: {error}"))
+}

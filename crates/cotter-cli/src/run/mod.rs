@@ -1,0 +1,270 @@
+//! `cotter run LOCK... -- COMMAND`: the command runs only while the locks are held.
+//!
+//! ```text
+//!   fork the guard ─► open the store ─► held by a run around us? ── all ──► become the command
+//!                                              │ some or none
+//!                                              ▼
+//!                                           acquire ── busy, signal ──► leave
+//!                                              ▼
+//!                                     start the command (its group known to the guard)
+//!                                              ▼
+//!                                          supervise until nothing of it is left
+//!                                              ▼
+//!                                     --at-least-for ─► release ─► dismiss the guard ─► exit
+//! ```
+//!
+//! Promises: the command's first instruction runs after the grant, and the release comes after its
+//! last process is gone; whatever kills this process kills the command too; where a lease ends, the
+//! command is dead before that. What a paused *machine* does to that, only a fencing token catches,
+//! so the command is given it in `COTTER_TOKEN`.
+
+mod acquire;
+mod child;
+mod command;
+mod events;
+mod guard_process;
+pub(crate) mod held;
+mod hold;
+mod lease;
+pub(crate) mod signals;
+mod supervise;
+mod sys;
+mod terminal;
+mod under;
+mod voice;
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::time::Duration;
+
+pub(crate) use acquire::{claimant, holders};
+use cotter::env::wall_clock;
+use cotter::{Client, Kind, LockName};
+use rustix::process::Signal;
+
+use self::acquire::{Outcome, Report};
+use self::events::{Event, Events};
+use self::guard_process::GuardProcess;
+use self::held::{Held, Nested, Told};
+use self::signals::Signals;
+use self::sys::Mask;
+use self::voice::{Loudness, Voice};
+use crate::args::RunArgs;
+use crate::exit::{Exit, Failure};
+use crate::store;
+
+/// How long a session may take to close when we leave: its end closes it in any case.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs a command under locks. To be called while this process has one thread.
+pub(crate) fn run(args: &RunArgs) -> Exit {
+    let loudness = match (args.quiet, args.verbose) {
+        (true, _) => Loudness::Quiet,
+        (_, true) => Loudness::Verbose,
+        _ => Loudness::Normal,
+    };
+    let mut voice = Voice::new(loudness);
+    let prepared = refuse_nonsense(args).and_then(|()| {
+        let events = Events::open(args.json_events.as_deref())?;
+        Ok((events, GuardProcess::start().map_err(|error| at_a_limit(&error))?))
+    });
+    let (events, guard) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            voice.say(Loudness::Quiet, &failure.message);
+            return failure.exit;
+        }
+    };
+    // The terminal is given and taken from the background, which SIGTTOU would stop us for.
+    let mask = Mask::of(&[Signal::TTOU.as_raw()]).block();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            guard.dismiss();
+            voice.say(Loudness::Quiet, &at_a_limit(&error).message);
+            return Exit::UNAVAILABLE;
+        }
+    };
+    let mut runner = Runner { args, guard: &guard, mask, voice, events };
+    let exit = runtime.block_on(runner.run());
+    // What still blocks in another thread must not keep the shell waiting.
+    runtime.shutdown_background();
+    guard.dismiss();
+    exit
+}
+
+fn refuse_nonsense(args: &RunArgs) -> Result<(), Failure> {
+    if args.locks.len() > 1 && (args.shared || args.slots.is_some()) {
+        let message = "several locks are taken exclusively only; leave --shared or --slots out";
+        return Err(Failure::new(Exit::USAGE, message));
+    }
+    if args.lease.is_some() {
+        // To ignore it would be to promise less than was asked for.
+        let message = "no store of this program has a lease to set: the local store keeps the \
+                       lock for as long as cotter lives; leave --lease out";
+        return Err(Failure::new(Exit::USAGE, message));
+    }
+    Ok(())
+}
+
+fn at_a_limit(error: &io::Error) -> Failure {
+    Failure::new(Exit::UNAVAILABLE, format!("this process is at a limit: {error}"))
+}
+
+/// One run.
+struct Runner<'a> {
+    args: &'a RunArgs,
+    guard: &'a GuardProcess,
+    mask: Mask,
+    voice: Voice,
+    events: Events,
+}
+
+impl Runner<'_> {
+    async fn run(&mut self) -> Exit {
+        match self.run_or_fail().await {
+            Ok(exit) => exit,
+            Err(failure) => {
+                self.fail(Loudness::Quiet, &failure);
+                failure.exit
+            }
+        }
+    }
+
+    fn fail(&mut self, at_least: Loudness, failure: &Failure) {
+        let Failure { exit, message } = failure;
+        self.events.emit(&Event::Failed { exit: exit.0, message });
+        self.voice.say(at_least, message);
+    }
+
+    async fn run_or_fail(&mut self) -> Result<Exit, Failure> {
+        let mut signals = Signals::hear_ending().map_err(|error| at_a_limit(&error))?;
+        let client = store::connect(&self.args.store.store, command::shown(self.args)).await?;
+        let (reentered, missing) = self.split_by_nesting(&client).await?;
+        if missing.is_empty() {
+            return self.become_the_command(&client, &reentered).await;
+        }
+        let asked_at = client.env().now();
+        let hold = match self.acquire(&client, &missing, &mut signals).await? {
+            Outcome::Held(hold) => hold,
+            Outcome::Busy => {
+                let busy = self.busy(&client, &missing).await;
+                // That a lock is busy is what -q asks not to hear of; the exit code says it.
+                self.fail(Loudness::Normal, &busy);
+                return Ok(busy.exit);
+            }
+            Outcome::Cancelled(signal) => {
+                self.close(&client).await;
+                let name = signals::name(signal.as_raw());
+                self.voice.say(Loudness::Verbose, &format!("stopped waiting: SIG{name}"));
+                return Ok(Exit::by_signal(signal.as_raw()));
+            }
+        };
+        let waited = client.env().now().since(asked_at);
+        let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        let mut holds = hold.held(client.address(), &missing);
+        self.events.emit(&Event::Acquired { holds: &holds, waited_ms });
+        self.voice
+            .say(Loudness::Verbose, &format!("acquired {} after {waited:.1?}", names(&holds)));
+        holds.extend(reentered);
+        let place =
+            |held: &Held| self.args.locks.iter().position(|lock| lock.as_str() == held.lock);
+        holds.sort_by_key(place);
+        let exit = self.under(&client, hold, &holds, &mut signals).await;
+        self.close(&client).await;
+        exit
+    }
+
+    async fn acquire(
+        &mut self,
+        client: &Client,
+        missing: &[LockName],
+        signals: &mut Signals,
+    ) -> Result<Outcome, Failure> {
+        let report = Report::new(&mut self.voice, &mut self.events);
+        match acquire::acquire(client, self.args, missing, signals, report).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) if error.kind() == Kind::TimedOut => Ok(Outcome::Busy),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells the locks that a run around us holds from those that must be claimed.
+    async fn split_by_nesting(
+        &mut self,
+        client: &Client,
+    ) -> Result<(Vec<Held>, Vec<LockName>), Failure> {
+        let told = held::told();
+        let (mut reentered, mut missing) = (Vec::new(), Vec::new());
+        for lock in &self.args.locks {
+            if missing.contains(lock)
+                || reentered.iter().any(|held: &Held| held.lock == lock.as_str())
+            {
+                continue;
+            }
+            let mut about = held::about(&told, client.address(), lock).peekable();
+            if about.peek().is_none() {
+                missing.push(lock.clone());
+                continue;
+            }
+            let line_up = client.lock(lock.as_str()).line_up().await?;
+            match held::compare(about, &line_up, hold::wanted(self.args))? {
+                Nested::Reenter(held) => reentered.push(held),
+                Nested::Claim => missing.push(lock.clone()),
+            }
+        }
+        if !reentered.is_empty() {
+            self.events.emit(&Event::Reentered { holds: &reentered });
+        }
+        Ok((reentered, missing))
+    }
+
+    /// All locks are held by a run around us, which also waits for us and stops us: nothing is left
+    /// to do here but the command.
+    async fn become_the_command(
+        &mut self,
+        client: &Client,
+        holds: &[Held],
+    ) -> Result<Exit, Failure> {
+        let mut command = command::of(self.args);
+        let store = client.address();
+        Told { holds, store, acquired_at: wall_clock(), lease: None }.put_into(&mut command);
+        self.voice.say(Loudness::Verbose, &format!("{} is held by a run around", names(holds)));
+        self.close(client).await;
+        self.guard.dismiss();
+        self.mask.restore();
+        Err(command::not_started(self.args, &command.exec()))
+    }
+
+    /// Ends the session, so that no claim of ours is left.
+    async fn close(&self, client: &Client) {
+        // What cannot be closed in time ends with this process.
+        let _ = client.shutdown(CLOSE_WITHIN).await;
+    }
+
+    async fn busy(&self, client: &Client, missing: &[LockName]) -> Failure {
+        let mut message = match self.args.try_only {
+            true => "busy".to_owned(),
+            false => format!("not acquired within {:.1?}", self.args.wait.unwrap_or_default()),
+        };
+        for lock in missing {
+            // Who it is, is a courtesy.
+            let line_up = client.lock(lock.as_str()).line_up().await.ok();
+            let holder = line_up.as_ref().and_then(|line_up| holders(&line_up.holders));
+            if let Some(holder) = holder {
+                message.push_str(&format!(": {lock} is held by {holder}"));
+                break;
+            }
+        }
+        self.close(client).await;
+        Failure::new(self.conflict_exit(), message)
+    }
+
+    fn conflict_exit(&self) -> Exit {
+        self.args.conflict_exit_code.map_or(Exit::BUSY, Exit)
+    }
+}
+
+fn names(holds: &[Held]) -> String {
+    holds.iter().map(|held| held.lock.as_str()).collect::<Vec<_>>().join(", ")
+}
