@@ -114,7 +114,7 @@ impl Engine {
             }
             tracing::warn!(lock = %request.name, why, "claiming anew, at the line's end");
             if is_away || in_a_row > 1 {
-                self.env().sleep(spread(self.env().random(), pause)).await;
+                Box::pin(self.env().sleep(spread(self.env().random(), pause))).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
         }
@@ -131,7 +131,9 @@ impl Engine {
         });
         match Stake::send(tie, claim).await {
             Asked::Granted(grant, stake) => self.admit(tie, stake, grant, request, false).await,
-            Asked::Queued(stake) => self.wait_in_line(tie, stake, request).await,
+            // What happens seldom is boxed, so that what happens mostly is small: a future above a
+            // kilobyte costs the allocator more than all the rest of an acquire.
+            Asked::Queued(stake) => Box::pin(self.wait_in_line(tie, stake, request)).await,
             Asked::Busy => Ok(Outcome::Busy),
             Asked::Failed(error) => again_if_over(tie, error, false),
         }
@@ -180,7 +182,7 @@ impl Engine {
             && until.since(self.env().now()) < tie.renew_every()
         {
             tie.renew_by(self.env().now());
-            cell.wait_proven(tie.renew_every()).await;
+            Box::pin(cell.wait_proven(tie.renew_every())).await;
         }
         if let Standing::Lost(why) = cell.standing() {
             cell.step(Input::Tick);

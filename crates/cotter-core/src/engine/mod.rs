@@ -118,9 +118,9 @@ impl Engine {
         }
         let engine = Arc::clone(self);
         // A caller that leaves does not leave a half-opened session behind.
-        Unstoppable::new(Box::pin(async move { engine.open_tie().await }), self.env.runtime())
-            .await
-            .map_err(|error| error.with_store(&self.address))
+        let opening = Box::pin(async move { engine.open_tie().await });
+        let tie = Unstoppable::new(opening, self.env.runtime()).await;
+        tie.map_err(|error| error.with_store(&self.address))
     }
 
     async fn open_tie(&self) -> Result<Arc<Tie>> {

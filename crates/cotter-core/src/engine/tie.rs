@@ -14,6 +14,7 @@
 //! by is under the same lock: a claim that comes in either is part of the plan or changes it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,11 +45,37 @@ pub(crate) struct Tie {
     landed: Notify,
 }
 
+/// Claims by id. The ids are our own and count up, so no hash is needed to spread them, and nobody
+/// else can choose them.
+type ByClaim<T> = HashMap<ClaimId, T, BuildHasherDefault<Spread>>;
+
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u128(u128::from(*byte));
+        }
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        // The low half counts. An odd factor carries it into the high bits, which the map looks at.
+        #[allow(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+        let low = id as u64;
+        self.0 = (self.0 ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 struct Registry {
     /// Sent, not answered: what has been said about them meanwhile.
-    sent: HashMap<ClaimId, Option<Why>>,
-    waiting: HashMap<ClaimId, Arc<Signal<Why>>>,
-    holding: HashMap<ClaimId, Arc<Cell>>,
+    sent: ByClaim<Option<Why>>,
+    waiting: ByClaim<Arc<Signal<Why>>>,
+    holding: ByClaim<Arc<Cell>>,
     /// No newcomer is let in any more, for this reason.
     closing: Option<Why>,
     /// When the keeper will look next by itself.
@@ -86,9 +113,9 @@ impl Tie {
     pub(crate) fn new(session: Arc<dyn AnySession>, env: Env) -> Arc<Self> {
         let renew_every = session.profile().renew_every;
         let registry = Registry {
-            sent: HashMap::new(),
-            waiting: HashMap::new(),
-            holding: HashMap::new(),
+            sent: HashMap::default(),
+            waiting: HashMap::default(),
+            holding: HashMap::default(),
             closing: None,
             next_look: Moment::NEVER,
             renew_at: env.now().after(renew_every),
@@ -299,7 +326,8 @@ impl Tie {
         registry.sent.remove(&id);
         registry.waiting.remove(&id);
         let cell = registry.holding.remove(&id);
-        if registry.holding.is_empty() {
+        // Only a shutdown waits for that.
+        if registry.closing.is_some() && registry.holding.is_empty() {
             self.emptied.notify_waiters();
         }
         drop(registry);

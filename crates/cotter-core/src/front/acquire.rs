@@ -82,7 +82,7 @@ impl Asking {
         check(&engine, &name, mode, &note).map_err(|error| engine.named(error, &name))?;
         let request = Request { name, mode, patience, within, note, limits };
         match owner {
-            Some(owner) => owner.acquire(&engine, &request).await,
+            Some(owner) => Box::pin(owner.acquire(&engine, &request)).await,
             None => Ok(engine.acquire(&request).await?.map(Arc::new)),
         }
     }
