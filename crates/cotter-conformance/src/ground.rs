@@ -226,6 +226,7 @@ impl Ground {
             assert!(self.now() < give_up_at, "within {soon:?} it did not become true that {what}");
             match &self.inner.time {
                 Time::Virtual(clock) => clock.advance(self.step()),
+                // The condition that the caller named is looked at again after it.
                 Time::System(env) => env.sleep(LOOK_EVERY).await,
             }
         }

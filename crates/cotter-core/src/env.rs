@@ -6,8 +6,8 @@
 //!
 //! Timers belong to the clock too. The system's clock has one thread for all of them, blocked on a
 //! timer of the kernel on that same clock, so they ring at once after a suspend. The thread only
-//! wakes: a task whose runtime is busy runs later, which is why a guard's `check` compares the clock
-//! itself.
+//! wakes: a task whose runtime is busy runs later, which is why a guard's `check` compares the
+//! clock itself.
 //!
 //! ```text
 //!   Sleep (any task) ── register ──► map of wakers by moment ◄── due ── thread "cotter-clock"

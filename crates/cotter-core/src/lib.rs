@@ -8,7 +8,8 @@
 //!   cancellation, unknown outcomes, re-entry, deadlines, loss;
 //! * [`front`]: what users hold: [`Client`](front::Client), [`Lock`](front::Lock), guards;
 //! * [`layer`]: tracing, metrics and the circuit breaker, around a session;
-//! * [`mod@env`]: the clock and the random numbers, passed in so that a test can move and repeat them.
+//! * [`mod@env`]: the clock and the random numbers, passed in so that a test can move and repeat
+//!   them.
 //!
 //! Users depend on the `cotter` crate; authors of stores depend on this one and read [`contract`].
 #![forbid(unsafe_code)]

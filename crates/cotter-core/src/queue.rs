@@ -2,8 +2,9 @@
 //!
 //! A line is the live claims of one name in order of arrival. Those who hold it are always a
 //! *prefix* of the line: a claim is admitted if, and only if, every claim before it is admitted and
-//! the lock has room for it beside them. That one sentence is the mutex, the fair read/write lock (a
-//! writer that waits holds up the readers behind it, so no one starves) and the weighted semaphore.
+//! the lock has room for it beside them. That one sentence is the mutex, the fair read/write lock
+//! (a writer that waits holds up the readers behind it, so no one starves) and the weighted
+//! semaphore.
 //!
 //! It is a pure function, so it is tested here for all small lines, and the Lua and SQL versions of
 //! the stores are compared with it.

@@ -148,7 +148,10 @@ pub struct Delay {
 }
 
 impl Delay {
-    /// Waits until this many calls have come to the barrier. May be dropped.
+    /// Waits until this many calls have come to the barrier.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is changed.
     pub async fn caught(&self, count: usize) {
         self.gate.caught(count).await;
     }

@@ -37,7 +37,8 @@
 //! let clock = VirtualClock::new();
 //! let env = Env::with_clock(Arc::clone(&clock) as Arc<dyn Clock>, 1);
 //! let store = MemoryStore::new();
-//! let client = Client::open(store.clone(), Options { env: Some(env), ..Options::default() }).await?;
+//! let options = Options { env: Some(env), ..Options::default() };
+//! let client = Client::open(store.clone(), options).await?;
 //! let guard = client.lock("orders/42").acquire().await?;
 //!
 //! // Nobody answers any more, and nobody says so. The work must stop by itself.

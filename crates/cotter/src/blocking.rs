@@ -1,8 +1,8 @@
 //! Locks for threads without a runtime.
 //!
-//! The calls of the async side, each waiting for its end on the calling thread. One runtime with one
-//! worker thread is shared by all clients of the process: it renews, watches deadlines and hears of
-//! losses while the caller works.
+//! The calls of the async side, each waiting for its end on the calling thread. One runtime with
+//! one worker thread is shared by all clients of the process: it renews, watches deadlines and
+//! hears of losses while the caller works.
 //!
 //! The owner is the *thread*, as in Java: a thread that asks again for a lock it holds is given it
 //! again. A guard may still be moved to another thread and released there.
@@ -119,7 +119,11 @@ impl Cotter {
 }
 
 macro_rules! acquiring {
-    ($(#[$doc:meta])* $acquire:ident, $within:ident, $try:ident, $field:ident, $on:ident, $try_on:ident, $kind:ty) => {
+    (
+        $(#[$doc:meta])*
+        $acquire:ident, $within:ident, $try:ident,
+        $field:ident, $on:ident, $try_on:ident, $kind:ty
+    ) => {
         $(#[$doc])*
         ///
         /// # Errors

@@ -11,7 +11,7 @@ use crate::{Client, Error, Kind, Options, Result};
 /// | URL | store | feature |
 /// |---|---|---|
 /// | `local:` | this machine, in the user's own directory | `local` (default) |
-/// | `local:/srv/locks?flock=/var/lock` | this machine, in that directory; see `cotter-local` | `local` |
+/// | `local:/srv/locks?flock=/var/lock` | the same, in that directory | `local` |
 /// | `memory:NAME` | this process, for tests | `memory` |
 #[derive(Clone, Debug)]
 pub struct Cotter {

@@ -1,7 +1,7 @@
 //! Distributed locking done right.
 //!
-//! One lock, with the same stated and tested promises, over many stores; here the one-machine store,
-//! which needs nothing installed, and the in-memory store for tests.
+//! One lock, with the same stated and tested promises, over many stores; here the one-machine
+//! store, which needs nothing installed, and the in-memory store for tests.
 //!
 //! ```
 //! use std::time::Duration;

@@ -67,7 +67,8 @@ pub(super) async fn acquire(
                         report.waiting(client, &line_up);
                     },
                 }
-                look_at = report.wants_to_look().map_or(Moment::NEVER, |wait| env.now().after(wait));
+                let wait = report.wants_to_look();
+                look_at = wait.map_or(Moment::NEVER, |wait| env.now().after(wait));
             }
         }
     };

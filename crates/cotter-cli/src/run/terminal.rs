@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   start      stdin and stdout are the terminal, and it is ours ──► give it before exec
-//!   in a pipe  (cotter run x -- cmd | less): others of our group may need it. Give it only when the
+//!   in a pipe  (cotter run x -- cmd | less): others of our group may need it. Give it only when
+//!   the
 //!              command is stopped for wanting it (SIGTTIN, SIGTTOU), and let it go on.
 //!   ^Z         the command stops ──► take the terminal back, stop our own group; the shell sees it
 //!   fg         we go on ──► the terminal is ours again ──► give it, SIGCONT to the command's group

@@ -147,6 +147,7 @@ impl Believer {
             loop {
                 match lock.acquire().await {
                     Ok(guard) => return guard,
+                    // Asked again until the store answers: that is the condition.
                     Err(_) => here.env().sleep(Duration::from_millis(100)).await,
                 }
             }

@@ -27,17 +27,18 @@
 //! # What the engine promises in return
 //!
 //! * [`Session::event`] is polled for as long as the session lives, from one task, also while other
-//!   calls are under way. A session may use it as its pump (reading its socket, waking its waiters).
-//! * [`Session::renew`] is called at [`Profile::renew_every`] while claims live, sooner after a failure,
-//!   with all live claims, one call at a time. It should answer or fail within that time: no other
-//!   renewal is sent while it is under way.
-//! * [`Session::withdraw`] is called for every claim that may have left something: unless it answered
-//!   `Busy`, failed without [`is_maybe_applied`](crate::Error::is_maybe_applied), or the session is
-//!   over. So say `maybe_applied` wherever you are not sure.
-//! * [`Session::close`] is called once; no call is begun after it, and those under way are waited for,
-//!   for a second. What they wanted to give back, `close` gives back; a claim that is still on its way
-//!   must come to nothing. A session that is dropped without `close` frees what it can without
-//!   waiting.
+//!   calls are under way. A session may use it as its pump (reading its socket, waking its
+//!   waiters).
+//! * [`Session::renew`] is called at [`Profile::renew_every`] while claims live, sooner after a
+//!   failure, with all live claims, one call at a time. It should answer or fail within that time:
+//!   no other renewal is sent while it is under way.
+//! * [`Session::withdraw`] is called for every claim that may have left something: unless it
+//!   answered `Busy`, failed without [`is_maybe_applied`](crate::Error::is_maybe_applied), or the
+//!   session is over. So say `maybe_applied` wherever you are not sure.
+//! * [`Session::close`] is called once; no call is begun after it, and those under way are waited
+//!   for, for a second. What they wanted to give back, `close` gives back; a claim that is still on
+//!   its way must come to nothing. A session that is dropped without `close` frees what it can
+//!   without waiting.
 //! * An error of [`Kind::SessionOver`](crate::Kind::SessionOver) from any call ends the session.
 //!
 //! # What ends how

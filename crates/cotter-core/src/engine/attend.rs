@@ -163,8 +163,8 @@ impl Engine {
         }
     }
 
-    /// Makes a hold of a grant, if its lease still runs. One that is about to run out is proven once
-    /// more before it is handed over; if the store does not answer that, it is handed over as
+    /// Makes a hold of a grant, if its lease still runs. One that is about to run out is proven
+    /// once more before it is handed over; if the store does not answer that, it is handed over as
     /// suspended rather than thrown away.
     async fn admit(
         self: &Arc<Self>,

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Time is an input. Whether a hold stands is a question about a *moment*: `Hold::standing` with a
-//! moment at or past the deadline answers `Lost` although nothing has run since, which is what makes
-//! a paused process safe: the first look after the pause sees the loss (S5).
+//! moment at or past the deadline answers `Lost` although nothing has run since, which is what
+//! makes a paused process safe: the first look after the pause sees the loss (S5).
 
 use std::time::Duration;
 
@@ -173,7 +173,8 @@ mod tests {
         ]
     }
 
-    /// Every sequence of five inputs, each after no or one second, under each combination of limits.
+    /// Every sequence of five inputs, each after no or one second, under each combination of
+    /// limits.
     #[test]
     fn exhaustively_lost_is_for_good_and_told_once_and_never_late() {
         let mut seen = 0u64;

@@ -192,8 +192,8 @@ impl Engine {
             biased;
             () = tie.wait_closed() => {}
             () = self.env.sleep_until(until.after(CLOSING_MAX)) => {
-                return Err(Error::new(Kind::Unreachable, "the session did not close in time; it goes \
-                    on closing behind").with_store(&self.address));
+                let message = "the session did not close in time; it goes on closing behind";
+                return Err(Error::new(Kind::Unreachable, message).with_store(&self.address));
             }
         }
         if in_time {

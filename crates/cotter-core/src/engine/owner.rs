@@ -1,9 +1,10 @@
 //! Re-entry: an owner that asks again for what it holds is given it again.
 //!
-//! Who an owner is, the caller says; it is never guessed from a thread, because a task moves between
-//! threads and a thread runs many tasks. Re-entry is reference counting: the owner remembers each
-//! hold weakly, a second guard shares the first one's hold after a look at how it stands, and the
-//! last guard gives the lock back. No store takes part, and the token stays the same (S2).
+//! Who an owner is, the caller says; it is never guessed from a thread, because a task moves
+//! between threads and a thread runs many tasks. Re-entry is reference counting: the owner
+//! remembers each hold weakly, a second guard shares the first one's hold after a look at how it
+//! stands, and the last guard gives the lock back. No store takes part, and the token stays the
+//! same (S2).
 //!
 //! Two tasks of one owner that ask at the same time are put one behind the other per name, so the
 //! second shares the first one's hold instead of standing behind it in the store's line for ever.

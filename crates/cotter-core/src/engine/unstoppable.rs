@@ -24,7 +24,8 @@ impl<T: Send + 'static> Unstoppable<T> {
         Self { request: Some(request), runtime: runtime.clone() }
     }
 
-    /// Starts the request here and now, and lets go of it: what does not end at once goes on behind.
+    /// Starts the request here and now, and lets go of it: what does not end at once goes on
+    /// behind.
     ///
     /// This is called from `Drop`, perhaps on a thread without a runtime, perhaps during a panic:
     /// the runtime is entered for the poll, and nothing is polled while unwinding.
@@ -45,7 +46,8 @@ impl<T: Send + 'static> Future for Unstoppable<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // Taken out for the poll: a request that panics is not moved to a task afterwards.
         let Some(mut request) = self.request.take() else {
-            // A future is not polled after it is ready; should it be, waiting is the mildest answer.
+            // A future is not polled after it is ready; should it be, waiting is the mildest
+            // answer.
             return Poll::Pending;
         };
         let polled = request.as_mut().poll(context);

@@ -182,8 +182,8 @@ impl<K: GuardKind> Acquire<K> {
         Self { asking, kind: PhantomData }
     }
 
-    /// Gives up after this long, and leaves the line. The whole way counts: connecting anew, waiting
-    /// for another task of the same owner, waiting in line.
+    /// Gives up after this long, and leaves the line. The whole way counts: connecting anew,
+    /// waiting for another task of the same owner, waiting in line.
     pub fn within(mut self, limit: Duration) -> Self {
         self.asking.within = Some(limit);
         self

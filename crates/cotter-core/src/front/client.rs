@@ -134,8 +134,8 @@ impl Client {
     /// closed, which gives back what is left.
     ///
     /// # Errors
-    /// [`TimedOut`](crate::Kind::TimedOut) if some work did not drop its guard in time. Its lock was
-    /// given back all the same.
+    /// [`TimedOut`](crate::Kind::TimedOut) if some work did not drop its guard in time. Its lock
+    /// was given back all the same.
     ///
     /// # Cancel safety
     /// No new claim is made from the first poll on; the session is closed when the last guard and

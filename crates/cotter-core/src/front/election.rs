@@ -112,8 +112,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// The present leader at the first call; afterwards the next that is different from the last one
-    /// told. `None` means that nobody leads.
+    /// The present leader at the first call; afterwards the next that is different from the last
+    /// one told. `None` means that nobody leads.
     ///
     /// # Errors
     /// What the store said; the next call looks again.

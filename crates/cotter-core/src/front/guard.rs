@@ -133,8 +133,8 @@ impl<K: GuardKind> Guard<K> {
         self.held.cell().lost().await
     }
 
-    /// Resolves when somebody asks for the lock, politely, with their words. Letting go is up to the
-    /// holder.
+    /// Resolves when somebody asks for the lock, politely, with their words. Letting go is up to
+    /// the holder.
     ///
     /// # Cancel safety
     /// Safe.
@@ -144,8 +144,8 @@ impl<K: GuardKind> Guard<K> {
 
     /// Does work under the lock, and stops it (drops it) when the lock is lost.
     ///
-    /// The work is not begun if the lock is lost already. Work that has finished in the same instant
-    /// counts as done only if the lock still stands.
+    /// The work is not begun if the lock is lost already. Work that has finished in the same
+    /// instant counts as done only if the lock still stands.
     ///
     /// # Errors
     /// [`Lost`](crate::Kind::Lost): the work was dropped at one of its await points, or ended too
@@ -171,8 +171,8 @@ impl<K: GuardKind> Guard<K> {
     }
 
     /// Gives the lock back and says whether it was still ours: [`Left::WasGone`] means that another
-    /// may have held it while this guard lived. One of several guards of an owner's hold only counts
-    /// down.
+    /// may have held it while this guard lived. One of several guards of an owner's hold only
+    /// counts down.
     ///
     /// One exchange with the store.
     ///

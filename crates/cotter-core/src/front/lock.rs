@@ -87,8 +87,8 @@ macro_rules! looking {
         }
 
         /// Takes it away from the holder with this token, and from nobody else. The victim's guard
-        /// is lost, with these words; a victim that is paused learns it when it wakes up, so what it
-        /// still writes must be fenced by the token.
+        /// is lost, with these words; a victim that is paused learns it when it wakes up, so what
+        /// it still writes must be fenced by the token.
         ///
         /// # Errors
         /// What the store said.
@@ -125,11 +125,11 @@ impl Lock {
     looking!();
 }
 
-/// A read/write lock: readers together, writers alone, all in order of arrival, so that neither side
-/// starves. It is the same name as a [`Lock`]'s: a writer is a lock's holder.
+/// A read/write lock: readers together, writers alone, all in order of arrival, so that neither
+/// side starves. It is the same name as a [`Lock`]'s: a writer is a lock's holder.
 ///
-/// A reader cannot become a writer: two readers that both waited for that would wait for each other.
-/// An [`Owner`](super::Owner) that reads and asks to write is told so
+/// A reader cannot become a writer: two readers that both waited for that would wait for each
+/// other. An [`Owner`](super::Owner) that reads and asks to write is told so
 /// ([`Deadlock`](crate::Kind::Deadlock)); release the read, write, and look again at what was read.
 /// An owner that writes may read.
 #[derive(Clone)]
@@ -214,7 +214,8 @@ macro_rules! shown_by_name {
     ($($kind:ident),*) => {$(
         impl std::fmt::Debug for $kind {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($kind)).field("name", &self.name()).finish_non_exhaustive()
+                let mut shown = f.debug_struct(stringify!($kind));
+                shown.field("name", &self.name()).finish_non_exhaustive()
             }
         }
     )*};

@@ -87,8 +87,8 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
-    /// Whether a claim may pass now, and whether it is the probe: an open breaker whose pause is over
-    /// lets one through.
+    /// Whether a claim may pass now, and whether it is the probe: an open breaker whose pause is
+    /// over lets one through.
     ///
     /// # Errors
     /// How long to wait, if it may not.

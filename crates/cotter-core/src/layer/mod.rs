@@ -1,5 +1,5 @@
-//! Layers around a store: each is a [`Store`](crate::contract::Store) over another, forwarding every
-//! call by hand, so that a call a layer forgot does not compile.
+//! Layers around a store: each is a [`Store`](crate::contract::Store) over another, forwarding
+//! every call by hand, so that a call a layer forgot does not compile.
 //!
 //! * [`Traced`] measures every call and puts a span around it;
 //! * [`Breaker`] fails claims at once while the store does not answer, instead of letting every
