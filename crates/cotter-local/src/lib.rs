@@ -1,1 +1,31 @@
-//! cotter-local
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod session;
+mod store;
+
+mod look;
+mod pump;
+mod shared;
+mod steps;
+
+mod entry;
+mod flock;
+mod gc;
+mod inside;
+mod line;
+mod lines;
+mod peers;
+mod sessions;
+mod tokens;
+mod wake;
+
+mod config;
+mod encode;
+mod faults;
+mod files;
+mod ofd;
+
+pub use gc::{Gc, GcReport, gc};
+pub use session::{LocalSession, Place};
+pub use store::LocalStore;

@@ -1,0 +1,314 @@
+//! The one way into a line's critical section.
+//!
+//! ```text
+//!   claim, withdraw, ... ──► gate (tasks of this session, in order)
+//!                              └─► flock of the file (processes) ──► header read ──► a step
+//! ```
+//!
+//! Both are mostly free and taken without waiting. Behind a gate that is taken a task sleeps. For a
+//! file that is taken it spins a little, since whoever has it has it for microseconds; if it is
+//! longer (it was stopped in there), one helper thread for the line waits in the kernel, and no
+//! worker of the runtime ever does. flock(2), like the locks in `ofd`, belongs to the description
+//! and dies with the process; it costs two thirds of those, and the line needs one lock only.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use cotter_core::env::Env;
+use cotter_core::{Error, Kind, Result};
+use rustix::fs::{AtFlags, FlockOperation, flock, unlinkat};
+use rustix::io::Errno;
+use tokio::sync::MutexGuard;
+
+use crate::files::{is_named, open_existing, open_or_create};
+use crate::line::format::{HEADER_AT, Header, HeaderRead, Title, read_title, title};
+use crate::line::{Bytes, Line, SlotBytes, Trouble, read_header, write_header};
+use crate::lines::{Ground, Inner, Known, LineFile, LineHandle};
+
+/// Tries at a file's lock before a thread waits for it: some tens of microseconds, a few times what
+/// a step takes.
+const SPINS: u32 = 30;
+/// A line that is removed and made again that often under our hands is an attack.
+const ROUNDS_MAX: u32 = 100;
+
+/// Whether to make a line that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Make,
+    Leave,
+}
+
+/// The answer of [`LineHandle::try_enter`].
+pub(crate) enum Attempt<'a> {
+    In(Inside<'a>),
+    /// Somebody is inside, and has been for a while.
+    Taken,
+    /// There is no such file, and none was to be made.
+    Nothing,
+}
+
+/// A file's lock, had.
+struct Locked(Arc<LineFile>);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // A failure means that the file is gone bad, and then closing frees it.
+        let _ = flock(&self.0.file, FlockOperation::Unlock);
+    }
+}
+
+/// Inside a line's critical section: nobody else, task or process, changes the line.
+pub(crate) struct Inside<'a> {
+    handle: &'a Arc<LineHandle>,
+    // In this order they are given back: the file first, then the gate.
+    locked: Locked,
+    inner: MutexGuard<'a, Inner>,
+    header: Header,
+    slot_0: Option<SlotBytes>,
+}
+
+impl LineHandle {
+    /// Enters if nobody is inside, or will have left in a moment.
+    pub(crate) fn try_enter(
+        self: &Arc<Self>,
+        ground: &Arc<Ground>,
+        missing: Missing,
+    ) -> Result<Attempt<'_>> {
+        let Ok(mut inner) = self.gate.try_lock() else { return Ok(Attempt::Taken) };
+        for _ in 0..ROUNDS_MAX {
+            let Some(file) = self.opened(&mut inner, ground, missing)? else {
+                return Ok(Attempt::Nothing);
+            };
+            if !try_lock(&file.file).map_err(|error| self.failed(ground, error))? {
+                return Ok(Attempt::Taken);
+            }
+            let locked = Locked(file);
+            if let Some((header, slot_0)) = self.made_sure(&mut inner, &locked)? {
+                let slot_0 = Some(slot_0);
+                return Ok(Attempt::In(Inside { handle: self, locked, inner, header, slot_0 }));
+            }
+        }
+        Err(self.failed(ground, removed_again()))
+    }
+
+    /// As [`Self::try_enter`], but only where the file is open already.
+    pub(crate) fn try_enter_open(self: &Arc<Self>, ground: &Arc<Ground>) -> Result<Attempt<'_>> {
+        if self.gate.try_lock().is_ok_and(|inner| inner.file.is_none()) {
+            return Ok(Attempt::Nothing);
+        }
+        self.try_enter(ground, Missing::Leave)
+    }
+
+    /// Enters, and waits for those who are inside. `None` where there is nothing to enter.
+    pub(crate) async fn enter<'a>(
+        self: &'a Arc<Self>,
+        ground: &Arc<Ground>,
+        env: &Env,
+        missing: Missing,
+    ) -> Result<Option<Inside<'a>>> {
+        let mut inner = match self.gate.try_lock() {
+            Ok(inner) => inner,
+            Err(_) => self.gate.lock().await,
+        };
+        for _ in 0..ROUNDS_MAX {
+            let Some(file) = self.opened(&mut inner, ground, missing)? else { return Ok(None) };
+            let is_locked = try_lock(&file.file).map_err(|error| self.failed(ground, error))?;
+            let locked = if is_locked { Locked(file) } else { self.wait_for(file, env).await? };
+            if let Some((header, slot_0)) = self.made_sure(&mut inner, &locked)? {
+                let slot_0 = Some(slot_0);
+                return Ok(Some(Inside { handle: self, locked, inner, header, slot_0 }));
+            }
+        }
+        Err(self.failed(ground, removed_again()))
+    }
+
+    /// Waits in the kernel, on a thread that may. What it gets too late is given back at once.
+    async fn wait_for(&self, file: Arc<LineFile>, env: &Env) -> Result<Locked> {
+        let ground = Arc::clone(&file.ground);
+        let waiting = env.spawn_blocking(move || {
+            retried(|| flock(&file.file, FlockOperation::LockExclusive)).map(|()| Locked(file))
+        });
+        match waiting.await {
+            Ok(locked) => locked.map_err(|error| self.failed(&ground, error)),
+            Err(error) => {
+                Err(Error::new(Kind::ShutDown, "the runtime is shutting down").with_source(error))
+            }
+        }
+    }
+
+    /// The line's file, open. `None` where there is none and none is to be made.
+    fn opened(
+        &self,
+        inner: &mut Inner,
+        ground: &Arc<Ground>,
+        missing: Missing,
+    ) -> Result<Option<Arc<LineFile>>> {
+        if let Some(file) = &inner.file {
+            return Ok(Some(Arc::clone(file)));
+        }
+        let lines = ground.root.lines.as_fd();
+        let opened = match missing {
+            Missing::Make => open_or_create(lines, &self.file_name, ground.root.file_mode)
+                .map(|made| Some(made.0)),
+            Missing::Leave => open_existing(lines, &self.file_name),
+        };
+        let file = opened.map_err(|error| self.failed(ground, error))?;
+        inner.file = file.map(|file| Arc::new(LineFile::new(file, ground)));
+        inner.is_checked = false;
+        Ok(inner.file.clone())
+    }
+
+    /// The header of a line that is in use, of this start of the machine. `None`: open it again, it
+    /// was removed between our opening it and our having its lock.
+    fn made_sure(&self, inner: &mut Inner, locked: &Locked) -> Result<Option<(Header, SlotBytes)>> {
+        let LineFile { file, ground } = &*locked.0;
+        let sure = self.make_sure(&mut inner.is_checked, file, ground);
+        if let Ok(None) = sure {
+            inner.file = None;
+        }
+        sure.map_err(|trouble| self.troubled(ground, trouble))
+    }
+
+    fn make_sure(
+        &self,
+        is_checked: &mut bool,
+        file: &File,
+        ground: &Ground,
+    ) -> Result<Option<(Header, SlotBytes)>, Trouble> {
+        if !*is_checked && !self.is_ours(file, ground)? {
+            return Ok(None);
+        }
+        *is_checked = true;
+        let (read, slot_0) = read_header(file)?;
+        let was = match read {
+            HeaderRead::Good(header) if !header.is_dead && header.boot == ground.boot => {
+                return Ok(Some((header, slot_0)));
+            }
+            HeaderRead::Good(header) => header,
+            HeaderRead::Blank => Header::default(),
+            HeaderRead::Damaged => return Err(Trouble::Damaged("its header is not one")),
+        };
+        // A new, dead or outlived line: begin it anew, unless it has lost its name meanwhile.
+        // Who removes a file has its lock from the mark to the removal, so it is not under way.
+        if !is_named(ground.root.lines.as_fd(), &self.file_name, file)? {
+            return Ok(None);
+        }
+        // A count of an earlier start may be torn, and is below the floor in any case.
+        let known = if was.boot == ground.boot { was.counter } else { 0 };
+        let counter = ground.tokens.floor()?.max(known);
+        let first_ticket = counter.saturating_add(1);
+        let header = Header { boot: ground.boot, counter, first_ticket, ..Header::default() };
+        write_header(file, &header)?;
+        Ok(Some((header, slot_0)))
+    }
+
+    /// Whether the file is of this lock; fills it if it was never filled. `false`: it has no name.
+    fn is_ours(&self, file: &File, ground: &Ground) -> Result<bool, Trouble> {
+        let mut head = [0; HEADER_AT as usize];
+        let read = file.read_at(0, &mut head)?;
+        match read_title(&head[..read]) {
+            Title::Name(name) if name == self.name.as_str() => Ok(true),
+            Title::Name(_) => Err(Trouble::Damaged("it is the file of a lock of another name")),
+            Title::Foreign => Err(Trouble::Damaged("it does not begin as it should")),
+            Title::Blank => {
+                if !is_named(ground.root.lines.as_fd(), &self.file_name, file)? {
+                    return Ok(false);
+                }
+                file.write_at(0, &title(self.name.as_str()))?;
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn removed_again() -> io::Error {
+    io::Error::other("it was removed again and again")
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    for _ in 0..SPINS {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) => std::thread::yield_now(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(false)
+}
+
+fn retried(mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            done => return done.map_err(io::Error::from),
+        }
+    }
+}
+
+impl<'a> Inside<'a> {
+    /// The line, for one step, and what this session knows of it.
+    pub(crate) fn step(&mut self) -> (Line<'_, File>, &mut Known) {
+        let Inner { known, window, .. } = &mut *self.inner;
+        let slot_0 = self.slot_0.take();
+        let line = Line::new(&self.locked.0.file, &mut self.header, slot_0, window);
+        (line, known)
+    }
+
+    pub(crate) fn handle(&self) -> &'a Arc<LineHandle> {
+        self.handle
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        &self.inner.known
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn ground(&self) -> &Ground {
+        &self.locked.0.ground
+    }
+
+    /// Whether the line's file has lost its name: then what stands in it is seen by nobody new.
+    pub(crate) fn is_orphan(&self) -> bool {
+        let lines = self.ground().root.lines.as_fd();
+        is_named(lines, &self.handle.file_name, &self.locked.0.file).is_ok_and(|is_named| !is_named)
+    }
+
+    /// The session forgets the handle; whoever still comes through it looks the name up again.
+    pub(crate) fn retire(&mut self) {
+        self.inner.known.is_retired = true;
+    }
+
+    /// Closes the file. The next step opens it again.
+    pub(crate) fn close(mut self) {
+        self.inner.file = None;
+    }
+
+    /// Removes the file if nobody stands in the line. The last ticket is remembered first, so that
+    /// whoever makes the file again counts on from there.
+    pub(crate) fn remove_if_empty(mut self) -> io::Result<bool> {
+        if !self.header.is_empty() {
+            return Ok(false);
+        }
+        let file = &self.locked.0.file;
+        self.ground().tokens.fold(self.header.counter)?;
+        write_header(file, &Header { is_dead: true, ..self.header })?;
+        let lines = self.ground().root.lines.as_fd();
+        match unlinkat(lines, &self.handle.file_name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {
+                self.inner.file = None;
+                Ok(true)
+            }
+            Err(errno) => {
+                // Somebody else's file in a directory where only owners remove: it stays.
+                write_header(file, &self.header)?;
+                Err(errno.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The lines that a session knows, and what it knows of each.
+//!
+//! Descriptors are bounded: claims live by their session's seat, so a line's file may be closed and
+//! opened again while claims stand in it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use cotter_core::{Error, Kind, LockName};
+use rustix::io::Errno;
+use tokio::sync::Mutex;
+
+use crate::encode::file_name;
+use crate::entry::Entry;
+use crate::faults;
+use crate::files::{Root, corrupt, explained};
+use crate::line::{Bytes, Trouble};
+use crate::sessions::SessionRef;
+use crate::tokens::Tokens;
+
+/// What all lines of a directory need.
+pub(crate) struct Ground {
+    pub(crate) root: Root,
+    pub(crate) tokens: Tokens,
+    pub(crate) boot: u128,
+    /// Line files open now.
+    pub(crate) open: AtomicUsize,
+}
+
+/// A lock's line, as this session knows it.
+pub(crate) struct LineHandle {
+    pub(crate) name: LockName,
+    pub(crate) file_name: String,
+    /// When it was last used, in uses of the session.
+    pub(crate) used: AtomicU64,
+    /// The last plan of whom to watch that was carried out. Written with the session's state held.
+    pub(crate) watch_plan: AtomicU64,
+    /// Tasks of this session enter the line through here, in order: see `inside`.
+    pub(crate) gate: Mutex<Inner>,
+}
+
+/// What the gate guards.
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) file: Option<Arc<LineFile>>,
+    /// The open file has been found to be this lock's.
+    pub(crate) is_checked: bool,
+    pub(crate) known: Known,
+    /// Room to read slots into; empty while the line was never contended.
+    pub(crate) window: Vec<u8>,
+}
+
+/// What this session knows of a line.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// The claims of this session.
+    pub(crate) own: Own,
+    /// The tickets of those that wait.
+    pub(crate) waiting: BTreeSet<u64>,
+    pub(crate) watch: Watch,
+    /// The handle is no longer in the session's map: look the name up again.
+    pub(crate) is_retired: bool,
+}
+
+/// Claims of one session in one line, by ticket. They come at the end and mostly leave in front.
+#[derive(Default)]
+pub(crate) struct Own(VecDeque<(u64, Arc<Entry>)>);
+
+impl Own {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn place_of(&self, ticket: u64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+    }
+
+    pub(crate) fn insert(&mut self, ticket: u64, entry: Arc<Entry>) {
+        if let Err(place) = self.place_of(ticket) {
+            self.0.insert(place, (ticket, entry));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, ticket: u64) {
+        if let Ok(place) = self.place_of(ticket) {
+            self.0.remove(place);
+        }
+    }
+
+    pub(crate) fn with(&self, ticket: u64) -> Option<&Arc<Entry>> {
+        self.place_of(ticket).ok().map(|place| &self.0[place].1)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.0.iter().map(|(_, entry)| entry)
+    }
+}
+
+/// On account of which claim this line's watches were set, and on whom.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) ticket: u64,
+    pub(crate) targets: Vec<SessionRef>,
+    /// Plans are numbered: they are carried out outside of the line, where one may overtake another.
+    pub(crate) plan: u64,
+}
+
+/// An open line file. Counts itself.
+pub(crate) struct LineFile {
+    pub(crate) file: File,
+    pub(crate) ground: Arc<Ground>,
+}
+
+impl LineFile {
+    pub(crate) fn new(file: File, ground: &Arc<Ground>) -> Self {
+        ground.open.fetch_add(1, Ordering::Relaxed);
+        Self { file, ground: Arc::clone(ground) }
+    }
+}
+
+impl Drop for LineFile {
+    fn drop(&mut self) {
+        self.ground.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// By rustix, not by std: pread and pwrite of libc are places where a thread can be cancelled, and
+/// say so to each other with atomics at every call.
+impl Bytes for File {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < into.len() {
+            match rustix::io::pread(self, &mut into[read..], at + read as u64) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        faults::before_write();
+        let mut written = 0;
+        while written < bytes.len() {
+            match rustix::io::pwrite(self, &bytes[written..], at + written as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+impl LineHandle {
+    pub(crate) fn new(name: LockName) -> Self {
+        Self {
+            file_name: file_name(name.as_str()),
+            name,
+            used: AtomicU64::new(0),
+            watch_plan: AtomicU64::new(0),
+            gate: Mutex::default(),
+        }
+    }
+
+    /// A failed system call on the line's file as an error for people.
+    pub(crate) fn failed(&self, ground: &Ground, error: io::Error) -> Error {
+        self.troubled(ground, Trouble::Io(error))
+    }
+
+    /// A step's trouble as an error for people.
+    pub(crate) fn troubled(&self, ground: &Ground, trouble: Trouble) -> Error {
+        let path = ground.root.path.join("lines").join(&self.file_name);
+        match trouble {
+            Trouble::Io(error) => explained(error, "use", &path),
+            Trouble::Unknown(error) => explained(error, "write to", &path).maybe_applied(),
+            Trouble::Damaged(what) => corrupt(&path, what),
+            Trouble::Full => Error::new(
+                Kind::Store,
+                "more than a million claims stand in this line; something claims and never leaves",
+            ),
+        }
+        .with_lock(&self.name)
+    }
+}

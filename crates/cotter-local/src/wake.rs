@@ -1,0 +1,197 @@
+//! Telling another session that its turn may have come, without polling and without a thread.
+//!
+//! A session that waits, or holds for longer than a second, has a datagram socket `wake/<seat>.<id>`.
+//! Whoever changes a line tells those whom it concerns. A message is a hint and nothing more: it
+//! names a claim, and whoever gets it looks at that claim's line. So a lost, late, doubled or forged
+//! message does no harm; a lost one is made up for within a second by the renewal.
+//!
+//! ```text
+//!   send ── socket full, or not there ──► leave word at the receiver's seat, send once more
+//!   receive until empty ──► word at my seat? ── yes ──► look at all my lines
+//! ```
+//!
+//! Full means that the receiver has messages to read, and it looks for word after the last of them;
+//! so either the second send arrives or the word is found.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram as Plain;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use cotter_core::Result;
+use cotter_core::contract::ClaimId;
+use cotter_core::env::Env;
+use rustix::event::epoll;
+use rustix::fs::{AtFlags, chmodat, unlinkat};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
+
+use crate::faults;
+use crate::files::Root;
+use crate::line::format::part;
+use crate::sessions::{SessionRef, Sessions};
+use crate::shared::locked;
+
+const MAGIC: &[u8; 8] = b"cotter\x01W";
+const LEN: usize = 32;
+/// Sessions whose sockets stay connected: looking a path up for each message costs as much as the
+/// rest of sending it.
+const CONNECTED_MAX: usize = 8;
+/// Messages read before others get their turn. What is left is read in the next round.
+const BATCH: usize = 128;
+
+/// The ears of a session: its socket, and the processes it watches.
+pub(crate) struct Ears {
+    socket: UnixDatagram,
+    /// Of pidfds; readable when a watched process has ended.
+    pub(crate) watched: AsyncFd<OwnedFd>,
+}
+
+impl Ears {
+    pub(crate) fn open(root: &Root, me: SessionRef, env: &Env) -> Result<Self> {
+        let name = file_name(me);
+        let failed = |error| root.explained(error, "make the socket in", "wake");
+        let socket = Plain::bind(path_of(root, me)).map_err(failed)?;
+        // Who may use the directory may send here; bind() has applied the umask.
+        chmodat(&root.wake, &name, root.file_mode, AtFlags::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        let watched =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let _in_runtime = env.runtime().enter();
+        Ok(Self {
+            socket: UnixDatagram::from_std(socket).map_err(failed)?,
+            watched: readable(watched).map_err(failed)?,
+        })
+    }
+
+    /// Waits until there is something to read. May be dropped.
+    pub(crate) async fn hears(&self) {
+        // An error of the reactor shows again, and is told, with the read that follows.
+        let _ = self.socket.readable().await;
+    }
+
+    /// The claims that messages name, as many as a round takes.
+    pub(crate) fn messages(&self, me: SessionRef) -> Vec<ClaimId> {
+        let mut claims = Vec::new();
+        let mut bytes = [0; LEN + 1];
+        for _ in 0..BATCH {
+            // By rustix: recv of libc is a place where a thread can be cancelled, which costs.
+            let read = || Ok(recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT)?);
+            let Ok((len, _)) = self.socket.try_io(Interest::READABLE, read) else { break };
+            let id = u64::from_le_bytes(part(&bytes, 8));
+            if len == LEN && bytes.starts_with(MAGIC) && id == me.id {
+                claims.push(ClaimId::new(u128::from_le_bytes(part(&bytes, 16))));
+            }
+        }
+        claims
+    }
+
+    /// The keys of watched processes that have ended, once one has. May be dropped: they are given
+    /// again for as long as their pidfds are open.
+    pub(crate) async fn sees(&self) -> Vec<u64> {
+        loop {
+            let Ok(mut ready) = self.watched.readable().await else {
+                // The reactor is gone, and with it everything that could be seen.
+                return std::future::pending().await;
+            };
+            let looked = ready.try_io(|watched| match ended(watched.as_fd()) {
+                keys if keys.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+                keys => Ok(keys),
+            });
+            if let Ok(Ok(keys)) = looked {
+                return keys;
+            }
+        }
+    }
+}
+
+fn ended(watched: BorrowedFd<'_>) -> Vec<u64> {
+    let mut events = Vec::with_capacity(32);
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let room = rustix::buffer::spare_capacity(&mut events);
+    match epoll::wait(watched, room, Some(&at_once)) {
+        Ok(_) => events.iter().map(|event: &epoll::Event| event.data.u64()).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A descriptor whose readability can be awaited. Must be called inside a runtime.
+#[allow(
+    deprecated,
+    reason = "its successor is unsafe for the sake of types that may close their descriptor or \
+              change it; an OwnedFd does neither"
+)]
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
+}
+
+/// The mouth of a session: sockets without a name, each connected to another session's ears.
+#[derive(Default)]
+pub(crate) struct Mouth {
+    /// The last used is the last.
+    connected: Mutex<Vec<(SessionRef, Plain)>>,
+}
+
+impl Mouth {
+    /// Tells a session to look at a claim's line.
+    pub(crate) fn tell(&self, root: &Root, sessions: &Sessions, who: SessionRef, claim: ClaimId) {
+        if faults::loses_notifications() {
+            return;
+        }
+        let mut bytes = [0; LEN];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..16].copy_from_slice(&who.id.to_le_bytes());
+        bytes[16..].copy_from_slice(&claim.number().to_le_bytes());
+        if self.send(root, who, &bytes).is_err() {
+            sessions.leave_word(who);
+            // Should it fail again, the word is found: see above.
+            let _ = self.send(root, who, &bytes);
+        }
+    }
+
+    fn send(&self, root: &Root, who: SessionRef, bytes: &[u8]) -> io::Result<()> {
+        let mut connected = locked(&self.connected);
+        let socket = match connected.iter().position(|(to, _)| *to == who) {
+            Some(place) => connected.remove(place).1,
+            None => {
+                let socket = Plain::unbound()?;
+                socket.connect(path_of(root, who))?;
+                socket
+            }
+        };
+        // Kept only if it is of use.
+        send(&socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        if connected.len() >= CONNECTED_MAX {
+            connected.remove(0);
+        }
+        connected.push((who, socket));
+        Ok(())
+    }
+}
+
+/// Removes the socket of a session that is over. Best effort: `gc` finds what is left.
+pub(crate) fn remove(root: &Root, who: SessionRef) {
+    if who.id != 0 {
+        let _ = unlinkat(&root.wake, file_name(who), AtFlags::empty());
+    }
+}
+
+/// Seat and id: a name nobody else has, so nothing a dead session left can be in the way.
+fn file_name(who: SessionRef) -> String {
+    format!("{}.{:016x}", who.seat, who.id)
+}
+
+/// The session that a socket's name belongs to.
+pub(crate) fn session_of(file_name: &str) -> Option<SessionRef> {
+    let (seat, id) = file_name.split_once('.')?;
+    Some(SessionRef { seat: seat.parse().ok()?, id: u64::from_str_radix(id, 16).ok()? })
+}
+
+/// Through the descriptor, so that a directory with a long path fits the 107 bytes of an address.
+fn path_of(root: &Root, who: SessionRef) -> PathBuf {
+    format!("/proc/self/fd/{}/{}", root.wake.as_raw_fd(), file_name(who)).into()
+}
