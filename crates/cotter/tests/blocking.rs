@@ -1,4 +1,5 @@
 //! The side for threads: no runtime of the caller's, the thread is the owner.
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
 #![cfg(all(feature = "blocking", feature = "memory"))]
 
 use std::sync::atomic::{AtomicU32, Ordering};

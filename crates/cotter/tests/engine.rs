@@ -1,6 +1,7 @@
 //! What the engine keeps when the store, the session, the runtime or the caller misbehaves.
 //!
 //! Each case was a finding of a review, and was seen to fail before it was mended.
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
 #![cfg(feature = "memory")]
 
 use std::future::IntoFuture;

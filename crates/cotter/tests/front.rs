@@ -1,6 +1,7 @@
 //! What the front promises beyond single stores: owners, several locks, elections, limits, the end.
 //!
 //! On the memory store with a clock that the test moves, so nothing here waits for time.
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
 #![cfg(feature = "memory")]
 
 use std::sync::Arc;

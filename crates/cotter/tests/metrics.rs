@@ -1,4 +1,5 @@
 //! What the feature `metrics` tells: every name of the documented table, under the right events.
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
 #![cfg(all(feature = "metrics", feature = "memory"))]
 
 use std::collections::BTreeMap;
