@@ -14,7 +14,7 @@ use cotter::contract::{
 };
 use cotter::env::Env;
 use cotter::memory::MemoryStore;
-use cotter::{Client, LockName, Result};
+use cotter::{Client, Error, Kind, LockName, Result};
 
 use crate::Outcome;
 use crate::measure::{Alone, Figures, line, now_nanos, target};
@@ -134,6 +134,10 @@ impl Store for Nothing {
 
     fn address(&self) -> String {
         "nothing:".into()
+    }
+
+    fn set_lease(&mut self, _lease: Duration) -> Result<()> {
+        Err(Error::new(Kind::Unsupported, "nothing has no lease"))
     }
 
     async fn open(&self, _env: &Env, _bearer: &Bearer) -> Result<NothingSession> {

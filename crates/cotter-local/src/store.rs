@@ -132,6 +132,14 @@ impl Store for LocalStore {
         self.config.address()
     }
 
+    fn set_lease(&mut self, _lease: Duration) -> Result<()> {
+        Err(Error::new(
+            Kind::Unsupported,
+            "this store keeps a lock for as long as its holder lives, so there is no lease to set; \
+             leave it out",
+        ))
+    }
+
     async fn open(&self, env: &Env, bearer: &Bearer) -> Result<LocalSession> {
         // It may wait for the disk, once a start of the machine.
         let (store, env_of_session, bearer) = (self.clone(), env.clone(), bearer.clone());

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use cotter_core::Result;
 use cotter_core::contract::{
     Bearer, Failover, Line, Loss, Modes, Profile, Store, TokenScope, TokenStrength, Trips,
 };
 use cotter_core::env::Env;
 use cotter_core::names::NAME_LEN_MAX;
+use cotter_core::{Error, Kind, Result};
 
 use crate::control::Control;
 use crate::faults::Call;
@@ -113,6 +113,17 @@ impl Store for MemoryStore {
 
     fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    fn set_lease(&mut self, lease: Duration) -> Result<()> {
+        if lease < LEASE_TTL_MIN {
+            return Err(Error::new(
+                Kind::Config,
+                format!("a lease of {lease:?} is too short; ask for {LEASE_TTL_MIN:?} or more"),
+            ));
+        }
+        (self.ttl, self.profile) = (lease, profile(lease));
+        Ok(())
     }
 
     async fn open(&self, env: &Env, bearer: &Bearer) -> Result<MemorySession> {

@@ -263,3 +263,26 @@ async fn an_unlimited_wait_for_zero_time_takes_a_free_lock_and_no_other() {
     assert!(two.lock("a").line_up().await.expect("line-up").waiters.is_empty());
     drop(guard);
 }
+
+#[tokio::test]
+async fn a_lease_is_asked_for_or_refused_with_the_reason() {
+    let clock: Arc<dyn Clock> = VirtualClock::new();
+    let with_lease = |lease: Duration| Options {
+        env: Some(Env::with_clock(Arc::clone(&clock), 1)),
+        lease: Some(lease),
+        ..Options::default()
+    };
+    let store = MemoryStore::new();
+    let client = Client::open(store.clone(), with_lease(SECOND * 60)).await.expect("open");
+    let guard = client.lock("a").acquire().await.expect("acquire");
+    assert_eq!(guard.valid_for(), Some(SECOND * 40), "two thirds, the rest is the margin");
+    let error = Client::open(store, with_lease(Duration::ZERO)).await.expect_err("too short");
+    assert_eq!(error.kind(), Kind::Config);
+    #[cfg(feature = "local")]
+    {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = cotter::local::LocalStore::at(dir.path());
+        let error = Client::open(store, with_lease(SECOND)).await.expect_err("it has none");
+        assert_eq!(error.kind(), Kind::Unsupported);
+    }
+}

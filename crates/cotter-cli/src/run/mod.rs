@@ -98,12 +98,6 @@ fn refuse_nonsense(args: &RunArgs) -> Result<(), Failure> {
         let message = "several locks are taken exclusively only; leave --shared or --slots out";
         return Err(Failure::new(Exit::USAGE, message));
     }
-    if args.lease.is_some() {
-        // To ignore it would be to promise less than was asked for.
-        let message = "no store of this program has a lease to set: the local store keeps the \
-                       lock for as long as cotter lives; leave --lease out";
-        return Err(Failure::new(Exit::USAGE, message));
-    }
     Ok(())
 }
 
@@ -139,7 +133,9 @@ impl Runner<'_> {
 
     async fn run_or_fail(&mut self) -> Result<Exit, Failure> {
         let mut signals = Signals::hear_ending().map_err(|error| at_a_limit(&error))?;
-        let client = store::connect(&self.args.store.store, command::shown(self.args)).await?;
+        let args = self.args;
+        let client =
+            store::connect_with(&args.store.store, command::shown(args), args.lease).await?;
         let (reentered, missing) = self.split_by_nesting(&client).await?;
         if missing.is_empty() {
             return self.become_the_command(&client, &reentered).await;

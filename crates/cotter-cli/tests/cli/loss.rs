@@ -156,3 +156,18 @@ fn a_healthy_lease_is_renewed_under_the_command_and_nothing_is_stopped() {
     wait_until("the first lease would have ended", || up() > end);
     assert_eq!(run.ends(), (3, String::new(), String::new()));
 }
+
+#[test]
+fn a_lease_is_set_where_the_store_has_one_and_refused_where_it_is_too_short() {
+    let world = World::new();
+    let line =
+        ["run", "--store", "memory:set", "--lease", "3s", "a", "-c", "echo $COTTER_LEASE_MS"];
+    let (code, out, error) = world.ends(&line);
+    assert_eq!(code, 0, "{error}");
+    let lease_ms: u64 = out.trim().parse().expect("a number");
+    assert!((1..=3000).contains(&lease_ms), "{lease_ms}");
+    let line = ["run", "--store", "memory:set", "--lease", "0.0001", "a", "--", "touch", "ran"];
+    let (code, _, error) = world.ends(&line);
+    assert_eq!(code, 78, "{error}");
+    assert!(!world.exists("ran"));
+}

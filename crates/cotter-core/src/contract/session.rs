@@ -1,6 +1,7 @@
 //! The calls of a store.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::claim::{Bearer, Claim, ClaimId};
 use super::event::{Event, Why};
@@ -22,6 +23,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// The store's URL as it may be shown to people: no password, no key.
     fn address(&self) -> String;
+
+    /// Asks for another lease for the sessions that are opened from now on: how long the store keeps
+    /// the claims of a client that it no longer hears.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::Kind::Unsupported) by a store without leases,
+    /// [`Config`](crate::Kind::Config) for a lease it would not keep, with the range it does.
+    fn set_lease(&mut self, lease: Duration) -> Result<()>;
 
     /// Opens a session. What an earlier session of this store claimed is never inherited.
     fn open(

@@ -21,6 +21,9 @@ pub struct Options {
     pub bearer: Bearer,
     /// The clock, ids and runtime; the machine's and the caller's by default.
     pub env: Option<Env>,
+    /// How long the store is to keep the claims of a client it no longer hears; the store's own
+    /// choice by default. A store whose holds last as long as the process refuses to be told.
+    pub lease: Option<Duration>,
     /// When claims fail at once because the store does not answer.
     pub breaker: BreakerOptions,
 }
@@ -43,7 +46,10 @@ impl Client {
     ///
     /// # Cancel safety
     /// A session that was being opened is closed behind.
-    pub async fn open<S: Store>(store: S, options: Options) -> Result<Self> {
+    pub async fn open<S: Store>(mut store: S, options: Options) -> Result<Self> {
+        if let Some(lease) = options.lease {
+            store.set_lease(lease).map_err(|error| error.with_store(store.address()))?;
+        }
         let env = match options.env {
             Some(env) => env,
             None => Env::system()?,

@@ -247,6 +247,10 @@ impl<S: Store> Store for Guarded<S> {
         self.inner.address()
     }
 
+    fn set_lease(&mut self, lease: Duration) -> Result<()> {
+        self.inner.set_lease(lease)
+    }
+
     async fn open(&self, env: &Env, bearer: &Bearer) -> Result<Self::Session> {
         let pass = self.gate.pass(env)?;
         let opened = self.inner.open(env, bearer).await;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::time::Duration;
 
 use tracing::Instrument;
 
@@ -33,6 +34,10 @@ impl<S: Store> Store for Traced<S> {
 
     fn address(&self) -> String {
         self.0.address()
+    }
+
+    fn set_lease(&mut self, lease: Duration) -> Result<()> {
+        self.0.set_lease(lease)
     }
 
     async fn open(&self, env: &Env, bearer: &Bearer) -> Result<Self::Session> {
