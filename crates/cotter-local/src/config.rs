@@ -5,7 +5,8 @@
 //! protects less than was asked for.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::fmt::Write as _;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use cotter_core::{Error, Kind, Result};
@@ -63,10 +64,34 @@ impl Config {
         Ok(())
     }
 
-    /// The URL that means the same, for people.
+    /// The URL that means the same: shown to people, and handed to the commands that run under a
+    /// lock.
     pub(crate) fn address(&self) -> String {
-        format!("local:{}", self.directory.display())
+        let mut url = format!("local:{}", percent_encoded(&self.directory));
+        let mut mark = '?';
+        if let Some(flock) = &self.flock {
+            let _ = write!(url, "{mark}flock={}", percent_encoded(flock));
+            mark = '&';
+        }
+        if self.force_filesystem {
+            let _ = write!(url, "{mark}force-filesystem=true");
+        }
+        url
     }
+}
+
+/// A path as it stands in a URL. What has a meaning there, or is not a letter, is written as its
+/// number.
+fn percent_encoded(path: &Path) -> String {
+    let mut encoded = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-~+@:,".contains(byte) {
+            encoded.push(char::from(*byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 fn wrong(message: String) -> Error {
@@ -136,6 +161,20 @@ mod tests {
         };
         assert_eq!(config.expect("good"), expected);
         assert_eq!(Config::from_url("local:///x").expect("good").directory, Path::new("/x"));
+    }
+
+    #[test]
+    fn an_address_means_the_same_as_what_it_is_the_address_of() {
+        for url in [
+            "local:/var/lib/cotter",
+            "local:/a%20b/100%25/q%3F/%FF?flock=/run/l%26ck&force-filesystem=true",
+            "local:/x?flock=/y",
+            "local:/x?force-filesystem=true",
+        ] {
+            let config = Config::from_url(url).expect(url);
+            assert_eq!(config.address(), url);
+            assert_eq!(Config::from_url(&config.address()).expect(url), config);
+        }
     }
 
     #[test]
