@@ -15,3 +15,4 @@ mod loss;
 mod messages;
 mod nesting;
 mod signals;
+mod wall_clock;
