@@ -96,6 +96,23 @@ impl Cotter {
         Semaphore { semaphore: self.client.semaphore(name, permits) }
     }
 
+    /// Waits for several locks, all or none, in an order of its own.
+    ///
+    /// # Errors
+    /// Those of the async side.
+    pub fn acquire_all<N: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<AllGuards> {
+        let asked = self.client.lock_all(names);
+        THREAD.with(|thread| wait(asked.as_owner(thread).into_future())).map(AllGuards)
+    }
+
+    /// The election of this name.
+    pub fn election(&self, name: impl AsRef<str>) -> Election {
+        Election { election: self.client.election(name) }
+    }
+
     /// The names that somebody holds or waits for, in order, beginning with `prefix`.
     ///
     /// # Errors
@@ -277,5 +294,62 @@ impl<K: GuardKind> Deref for Guard<K> {
 
     fn deref(&self) -> &Self::Target {
         &self.0
+    }
+}
+
+/// Several locks that are held, for threads. It derefs to the async side's
+/// [`AllGuards`](front::AllGuards), whose `guards`, `guard`, `check` and `valid_for` wait for
+/// nothing.
+#[derive(Debug)]
+#[must_use = "dropping the guards gives the locks back at once"]
+pub struct AllGuards(front::AllGuards);
+
+impl AllGuards {
+    /// Gives all of them back; `WasGone` if one of them was gone.
+    ///
+    /// # Errors
+    /// The first that went wrong; the others are given back all the same.
+    pub fn release(self) -> Result<Left> {
+        wait(self.0.release())
+    }
+}
+
+impl Deref for AllGuards {
+    type Target = front::AllGuards;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// An election: at most one leads, and everybody can see who.
+#[derive(Clone, Debug)]
+pub struct Election {
+    election: front::Election,
+}
+
+impl Election {
+    /// Waits to lead. The value is what others then see of the leader.
+    ///
+    /// # Errors
+    /// Those of the async side.
+    pub fn campaign(&self, value: &str) -> Result<Guard<kinds::Leading>> {
+        wait(self.election.campaign(value).into_future()).map(Guard)
+    }
+
+    /// Leads if nobody does.
+    ///
+    /// # Errors
+    /// Those of the async side.
+    pub fn try_campaign(&self, value: &str) -> Result<Option<Guard<kinds::Leading>>> {
+        Ok(wait(self.election.try_campaign(value).into_future())?.map(Guard))
+    }
+
+    /// Who leads now.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub fn leader(&self) -> Result<Option<front::Leader>> {
+        wait(self.election.leader())
     }
 }

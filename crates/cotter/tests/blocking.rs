@@ -74,3 +74,19 @@ fn a_loss_reaches_a_thread() {
     assert_eq!(guard.check().expect_err("lost").kind(), Kind::Lost);
     cotter.shutdown(Duration::from_secs(1)).expect("nothing is held");
 }
+
+#[test]
+fn several_locks_and_an_election_from_threads() {
+    let cotter = Cotter::connect("memory:more").expect("connect");
+    let all = cotter.acquire_all(["b", "a"]).expect("all");
+    let again = cotter.lock("a").acquire().expect("this thread holds it");
+    assert_eq!(all.guard("a").expect("guard").token(), again.token());
+    drop(again);
+    all.release().expect("release");
+    let election = cotter.election("boss");
+    assert_eq!(election.leader().expect("look"), None);
+    let leadership = election.campaign("me:80").expect("lead");
+    assert_eq!(election.leader().expect("look").expect("a leader").value, "me:80");
+    assert!(election.try_campaign("you:80").expect("try").is_none());
+    leadership.release().expect("resign");
+}
