@@ -4,48 +4,16 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
 #![cfg(feature = "memory")]
 
+mod common;
+
 use std::future::IntoFuture;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use cotter::env::{Clock, Env, VirtualClock};
-use cotter::memory::{Call, Control, Fault, MemoryStore, Side, Whom};
+use common::{SECOND, World, settle};
+use cotter::memory::{Call, Fault, MemoryStore, Side, Whom};
 use cotter::{Client, Kind, Left, LockName, Options, Owner, Standing, Why};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-struct World {
-    clock: Arc<VirtualClock>,
-    store: MemoryStore,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with_ttl(SECOND * 10)
-    }
-
-    fn with_ttl(ttl: Duration) -> Self {
-        Self { clock: VirtualClock::new(), store: MemoryStore::new().with_ttl(ttl) }
-    }
-
-    fn control(&self) -> Control {
-        self.store.control()
-    }
-
-    async fn client(&self, seed: u64) -> Client {
-        let env = Env::with_clock(Arc::clone(&self.clock) as Arc<dyn Clock>, seed);
-        let options = Options { env: Some(env), ..Options::default() };
-        Client::open(self.store.clone(), options).await.expect("open")
-    }
-}
-
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
 
 fn name(text: &str) -> LockName {
     LockName::new(text).expect("name")
@@ -60,7 +28,7 @@ async fn acquire_with_answer_held_back(
     world: &World,
     client: &Client,
 ) -> (tokio::task::JoinHandle<cotter::Result<cotter::LockGuard>>, cotter::memory::Delay) {
-    let delay = world.control().delay(Call::Claim, Side::Reply);
+    let delay = world.store.control().delay(Call::Claim, Side::Reply);
     let lock = client.lock("a");
     let task = client.env().spawn(async move { lock.acquire().await });
     delay.caught(1).await;
@@ -72,8 +40,8 @@ async fn an_eviction_that_overtakes_its_grant_is_heard() {
     let world = World::new();
     let client = world.client(1).await;
     let (task, delay) = acquire_with_answer_held_back(&world, &client).await;
-    let evicted = world.control().last_token(&name("a")).expect("it was granted");
-    assert_eq!(world.control().evict(&name("a"), "by a test"), 1);
+    let evicted = world.store.control().last_token(&name("a")).expect("it was granted");
+    assert_eq!(world.store.control().evict(&name("a"), "by a test"), 1);
     // The keeper hears of the eviction before the caller hears of the grant.
     settle().await;
     drop(delay);
@@ -86,7 +54,7 @@ async fn an_eviction_that_overtakes_its_grant_is_heard() {
 async fn a_session_end_that_an_answer_tells_is_not_given_to_the_caller() {
     let world = World::new();
     let client = world.client(1).await;
-    world.control().expire(Whom::All);
+    world.store.control().expire(Whom::All);
     let _guard = client.lock("a").acquire().await.expect("claimed anew in a new session");
 }
 
@@ -100,8 +68,8 @@ async fn a_waiter_outlives_any_number_of_sessions() {
     for round in 0..30 {
         settle().await;
         assert!(!waiter.is_finished(), "gave up after {round} sessions");
-        let newest = *world.control().sessions().last().expect("a session");
-        world.control().expire(newest);
+        let newest = *world.store.control().sessions().last().expect("a session");
+        world.store.control().expire(newest);
     }
     settle().await;
     drop(guard);
@@ -116,13 +84,10 @@ async fn a_waiter_waits_on_while_the_store_is_away() {
     let lock = two.lock("a");
     let waiter = two.env().spawn(async move { lock.acquire().await });
     settle().await;
-    let newest = *world.control().sessions().last().expect("a session");
-    world.control().plan(Call::Open, Fault::Refuse, 3);
-    world.control().expire(newest);
-    for _ in 0..100 {
-        world.clock.advance(Duration::from_millis(100));
-        settle().await;
-    }
+    let newest = *world.store.control().sessions().last().expect("a session");
+    world.store.control().plan(Call::Open, Fault::Refuse, 3);
+    world.store.control().expire(newest);
+    world.pass(SECOND * 10).await;
     assert!(!waiter.is_finished(), "a place in line is not given up for a store that is away");
     drop(guard);
     let _guard = waiter.await.expect("task").expect("its turn");
@@ -135,14 +100,11 @@ async fn one_failed_proof_does_not_throw_a_grant_away() {
     let (task, delay) = acquire_with_answer_held_back(&world, &client).await;
     world.clock.advance(SECOND * 35);
     settle().await;
-    world.control().plan(Call::Renew, Fault::Refuse, 1);
+    world.store.control().plan(Call::Renew, Fault::Refuse, 1);
     drop(delay);
     let guard = task.await.expect("task").expect("handed over");
     assert_eq!(guard.standing(), Standing::Suspended, "the store was asked and did not answer");
-    for _ in 0..100 {
-        world.clock.advance(Duration::from_millis(100));
-        settle().await;
-    }
+    world.pass(SECOND * 10).await;
     assert_eq!(guard.standing(), Standing::Held, "the next proof came in time");
 }
 
@@ -197,7 +159,7 @@ async fn one_of_two_guards_of_a_lost_hold_says_so_on_release() {
     let owner = Owner::new();
     let one = client.lock("a").acquire().as_owner(&owner).await.expect("one");
     let two = client.lock("a").acquire().as_owner(&owner).await.expect("two");
-    world.control().evict(&name("a"), "by a test");
+    world.store.control().evict(&name("a"), "by a test");
     assert!(matches!(one.lost().await, Why::Evicted(_)));
     assert_eq!(two.release().await.expect("release"), Left::WasGone);
 }
@@ -217,7 +179,7 @@ async fn limits_are_watched_among_many_holds() {
         world.clock.advance(limit);
         settle().await;
         assert!(
-            world.control().holders(&name("short")).is_empty(),
+            world.store.control().holders(&name("short")).is_empty(),
             "given back at its limit although its guard lives: {short:?}"
         );
     }

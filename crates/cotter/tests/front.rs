@@ -4,46 +4,15 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
 #![cfg(feature = "memory")]
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::{SECOND, World, settle};
 use cotter::env::{Clock, Env, VirtualClock};
 use cotter::memory::MemoryStore;
 use cotter::{Client, Kind, Left, Options, Owner, Standing, Why};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-struct World {
-    clock: Arc<VirtualClock>,
-    store: MemoryStore,
-}
-
-impl World {
-    fn new() -> Self {
-        Self { clock: VirtualClock::new(), store: MemoryStore::new() }
-    }
-
-    async fn client(&self, seed: u64) -> Client {
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let env = Some(Env::with_clock(clock, seed));
-        Client::open(self.store.clone(), Options { env, ..Options::default() }).await.expect("open")
-    }
-
-    /// Moves the clock in small steps, and lets every task see each of them.
-    async fn pass(&self, time: Duration) {
-        for _ in 0..time.as_millis() / 100 {
-            self.clock.advance(Duration::from_millis(100));
-            settle().await;
-        }
-    }
-}
-
-/// Lets all tasks that can run do so. The runtime has one thread and nothing else to wait for.
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test]
 async fn an_owner_is_given_again_what_it_holds_and_the_last_guard_releases() {

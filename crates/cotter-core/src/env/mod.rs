@@ -16,22 +16,23 @@
 //!
 //! [`VirtualClock`] moves only when a test moves it.
 
+mod system;
+mod virtual_clock;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_settime,
-};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+
+pub use system::SystemClock;
+pub use virtual_clock::VirtualClock;
 
 use crate::contract::ClaimId;
 use crate::error::{Error, Kind, Result};
@@ -284,155 +285,6 @@ impl Timers {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds one of these locks; should it, the data is still whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The machine's clock that counts suspend, with one thread for the timers of the whole process.
-pub struct SystemClock {
-    timers: Mutex<Timers>,
-    alarm: OwnedFd,
-}
-
-impl SystemClock {
-    /// The one clock of this process. Its thread starts with the first call.
-    ///
-    /// # Errors
-    /// [`Kind::Store`] if the thread or the kernel's timer cannot be made.
-    pub fn shared() -> Result<Arc<dyn Clock>> {
-        static SHARED: OnceLock<std::result::Result<Arc<SystemClock>, String>> = OnceLock::new();
-        match SHARED.get_or_init(|| SystemClock::start().map_err(|error| error.to_string())) {
-            Ok(clock) => Ok(Arc::clone(clock) as Arc<dyn Clock>),
-            Err(message) => Err(Error::new(
-                Kind::Store,
-                format!("cannot start the clock, the process is at a limit: {message}"),
-            )),
-        }
-    }
-
-    fn start() -> std::io::Result<Arc<Self>> {
-        let alarm = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
-        let clock = Arc::new(Self { timers: Mutex::default(), alarm });
-        let ringing = Arc::clone(&clock);
-        std::thread::Builder::new()
-            .name("cotter-clock".into())
-            .stack_size(64 * 1024)
-            .spawn(move || ringing.ring())?;
-        Ok(clock)
-    }
-
-    fn read() -> Moment {
-        let now = clock_gettime(ClockId::Boottime);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-        Moment(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0))
-    }
-
-    fn arm(&self, at: Option<Moment>) {
-        // An all-zero value would disarm the timer; the moment zero has long passed.
-        let nanos = at.map_or(0, |at| at.0.max(1));
-        let value = Timespec {
-            tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(nanos % 1_000_000_000).unwrap_or(0),
-        };
-        let interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // It cannot fail: the descriptor is a timer and the value is in range.
-        let _ = timerfd_settime(
-            self.alarm.as_fd(),
-            TimerfdTimerFlags::ABSTIME,
-            &Itimerspec { it_interval: interval, it_value: value },
-        );
-    }
-
-    /// The thread: wait for the alarm, wake those who are due, set the alarm for the next.
-    fn ring(&self) {
-        let mut expirations = [0; 8];
-        loop {
-            // An interrupted read is as good as a ring: who is due is looked up in any case.
-            let _ = rustix::io::read(&self.alarm, &mut expirations);
-            let due = {
-                let mut timers = locked(&self.timers);
-                let due = timers.take_due(Self::read());
-                self.arm(timers.earliest());
-                due
-            };
-            for waker in due {
-                // A waker that panics must not end the timers of the whole process.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
-            }
-        }
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> Moment {
-        Self::read()
-    }
-
-    fn wake_at(&self, at: Moment, waker: Waker) -> TimerId {
-        let mut timers = locked(&self.timers);
-        let is_first = timers.earliest().is_none_or(|earliest| at < earliest);
-        let id = timers.add(at, waker);
-        if is_first {
-            self.arm(Some(at));
-        }
-        id
-    }
-
-    fn forget(&self, timer: TimerId) {
-        // The alarm is left as it is: ringing for nobody once costs less than a call each time. The
-        // waker is dropped after the lock: it may own whatever its task owns.
-        let waker = locked(&self.timers).by_moment.remove(&timer);
-        drop(waker);
-    }
-}
-
-/// A clock that moves only when it is told to, for tests.
-#[derive(Default)]
-pub struct VirtualClock {
-    state: Mutex<(Moment, Timers)>,
-}
-
-impl VirtualClock {
-    /// A clock that stands at one hour after the machine's start.
-    pub fn new() -> Arc<Self> {
-        let start = Moment::from_nanos(0).after(Duration::from_secs(3600));
-        Arc::new(Self { state: Mutex::new((start, Timers::default())) })
-    }
-
-    /// Moves the clock on and wakes everybody who is due by then, the earliest first.
-    pub fn advance(&self, by: Duration) {
-        let due = {
-            let mut state = locked(&self.state);
-            state.0 = state.0.after(by);
-            let now = state.0;
-            state.1.take_due(now)
-        };
-        due.into_iter().for_each(Waker::wake);
-    }
-
-    /// The moment of the earliest timer that is set, if any.
-    pub fn next_timer(&self) -> Option<Moment> {
-        locked(&self.state).1.earliest()
-    }
-}
-
-impl Clock for VirtualClock {
-    fn now(&self) -> Moment {
-        locked(&self.state).0
-    }
-
-    fn wake_at(&self, at: Moment, waker: Waker) -> TimerId {
-        let mut state = locked(&self.state);
-        if at > state.0 {
-            return state.1.add(at, waker);
-        }
-        drop(state);
-        waker.wake();
-        TimerId(at, 0)
-    }
-
-    fn forget(&self, timer: TimerId) {
-        let waker = locked(&self.state).1.by_moment.remove(&timer);
-        drop(waker);
-    }
 }
 
 /// The wall clock, for display only: nothing is decided by it.
