@@ -44,13 +44,21 @@ struct State {
     /// Where it stands or stood in the file.
     spot: Option<Spot>,
     waker: Option<Waker>,
+    /// A claim of it ended without an answer: it may have a slot that nobody knows of.
+    is_unsure: bool,
     /// The file that users of flock(2) lock, locked, where the store was asked to.
     flock: Option<File>,
 }
 
 impl Entry {
     pub(crate) fn new(id: ClaimId, mode: Mode, line: Arc<LineHandle>) -> Self {
-        let state = State { standing: Standing::Asked, spot: None, waker: None, flock: None };
+        let state = State {
+            standing: Standing::Asked,
+            spot: None,
+            waker: None,
+            is_unsure: false,
+            flock: None,
+        };
         Self { id, mode, line, state: Mutex::new(state) }
     }
 
@@ -61,6 +69,14 @@ impl Entry {
 
     pub(crate) fn standing(&self) -> Standing {
         self.state().standing.clone()
+    }
+
+    pub(crate) fn note_unsure(&self) {
+        self.state().is_unsure = true;
+    }
+
+    pub(crate) fn was_unsure(&self) -> bool {
+        self.state().is_unsure
     }
 
     /// Where it stands, if it stands.

@@ -181,6 +181,10 @@ impl LineHandle {
             return Ok(None);
         }
         *is_checked = true;
+        if rustix::fs::fstat(file).map_err(io::Error::from)?.st_nlink == 0 {
+            // Somebody removed it by hand: what is claimed in it now would be seen by nobody.
+            return Ok(None);
+        }
         let (read, slot_0) = read_header(file)?;
         let was = match read {
             HeaderRead::Good(header) if !header.is_dead && header.boot == ground.boot => {

@@ -13,6 +13,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cotter_core::LockName;
 use cotter_core::contract::{ClaimId, Event, Lease, Renewal, Why};
@@ -82,6 +83,7 @@ impl Shared {
         {
             tracing::warn!(%error, "an eviction will be noticed by the renewal only");
         }
+        self.stood_at.store(self.env.now().as_nanos(), Ordering::Relaxed);
         if self.sessions.is_unlinked() || !self.ground.root.still_stands() {
             self.end(Why::SessionOver("its directory was removed".into()));
         } else if !self.sessions.is_seated(self.me) {

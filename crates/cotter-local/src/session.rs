@@ -9,6 +9,7 @@ use cotter_core::contract::{
     Answer, Claim, ClaimId, Event, Evicted, FencingToken, Grant, Left, LineUp, Patience, Profile,
     Renewal, Session, Why,
 };
+use cotter_core::env::Moment;
 use cotter_core::{Error, Kind, LockName, Result};
 
 use crate::entry::{Entry, Standing, grant_of};
@@ -54,6 +55,12 @@ impl std::fmt::Debug for Place {
 impl LocalSession {
     pub(crate) fn new(shared: Shared) -> Self {
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Tidies up as if few files could be open: for this crate's own tests.
+    #[cfg(feature = "faults")]
+    pub fn keep_open_at_most(&self, files: usize) {
+        self.shared.open_max.store(files, Ordering::Relaxed);
     }
 
     /// The descriptor that the session's life hangs on.
@@ -150,16 +157,24 @@ impl Session for LocalSession {
 
     async fn evict(&self, name: &LockName, expected: FencingToken, words: &str) -> Result<Evicted> {
         let shared = &self.shared;
-        let handle = shared.handle(name);
-        let Some(mut inside) = handle.enter(&shared.ground, &shared.env, Missing::Leave).await?
-        else {
-            return Ok(Evicted::NotHolder(Vec::new()));
-        };
-        let mut after = After::default();
-        let evicted = shared.throw_out(&mut inside, expected, words, &mut after);
-        drop(inside);
-        shared.finish(&handle, after);
-        evicted.map_err(|trouble| handle.troubled(&shared.ground, trouble))
+        loop {
+            let handle = shared.handle(name);
+            let Some(mut inside) =
+                handle.enter(&shared.ground, &shared.env, Missing::Leave).await?
+            else {
+                return Ok(Evicted::NotHolder(Vec::new()));
+            };
+            if inside.known().is_retired {
+                continue;
+            }
+            let mut after = After::default();
+            let evicted = shared.throw_out(&mut inside, expected, words, &mut after);
+            drop(inside);
+            shared.finish(&handle, after);
+            // It may have failed after the holder was out.
+            return evicted
+                .map_err(|trouble| handle.troubled(&shared.ground, trouble).maybe_applied());
+        }
     }
 
     async fn close(&self) {
@@ -236,22 +251,22 @@ impl Shared {
 
     async fn queue_up(self: &Arc<Self>, claim: &Claim) -> Result<Queued> {
         loop {
-            let entry = match self.register(claim)? {
-                Registered::New(entry) => entry,
-                Registered::Known(entry) => match entry.standing() {
-                    Standing::Asked => entry,
-                    Standing::Held(spot) => return Ok(Queued::Held(entry, spot)),
-                    _ => return Ok(Queued::Waits(entry)),
-                },
+            self.end_if_moved(claim)?;
+            let (entry, is_new) = match self.register(claim)? {
+                Registered::New(entry) => (entry, true),
+                Registered::Known(entry) => (entry, false),
             };
             let mut after = After::default();
             let came = self.enter_and_come(&entry, claim, &mut after).await;
+            let came = came.map_err(|error| self.over_if_removed(error));
             let is_over = match &came {
                 Ok(Came::Held(_) | Came::Waits) => false,
                 Ok(_) => true,
                 Err(error) => !error.is_maybe_applied(),
             };
-            if is_over {
+            // Only by the call that noted it: another of the same id may have its place meanwhile.
+            // Through a handle that is out of use nobody has one.
+            if (is_over && is_new) || matches!(came, Ok(Came::Retired)) {
                 self.forget_claim(claim.id);
             }
             match came? {
@@ -293,6 +308,31 @@ impl Shared {
         }
     }
 
+    /// A directory that was moved away while nothing lived here is noticed before the next claim.
+    /// While claims live, the renewal looks as often.
+    fn end_if_moved(&self, claim: &Claim) -> Result<()> {
+        let last = Moment::from_nanos(self.stood_at.load(Ordering::Relaxed));
+        if claim.asked_at.since(last) < self.profile.renew_every {
+            return Ok(());
+        }
+        self.stood_at.store(claim.asked_at.as_nanos(), Ordering::Relaxed);
+        self.prove_ground()
+    }
+
+    /// What goes wrong in a directory that is gone is the end of the session.
+    fn over_if_removed(&self, error: Error) -> Error {
+        self.prove_ground().err().unwrap_or(error)
+    }
+
+    fn prove_ground(&self) -> Result<()> {
+        if self.ground.root.still_stands() && !self.sessions.is_unlinked() {
+            return Ok(());
+        }
+        let why = "its directory was removed";
+        self.end(Why::SessionOver(why.into()));
+        Err(Error::new(Kind::SessionOver, why))
+    }
+
     async fn raise_ceiling(&self, ticket: u64) -> Result<()> {
         let ground = Arc::clone(&self.ground);
         let raised = self.env.spawn_blocking(move || ground.tokens.raise_above(ticket)).await;
@@ -323,7 +363,14 @@ impl Shared {
 
     /// Takes back a claim that this session does not remember.
     async fn withdraw_unknown(self: &Arc<Self>, claim: &Claim) -> Result<Left> {
-        self.leave_line(&self.handle(&claim.name), claim.id, None).await
+        loop {
+            let line = self.handle(&claim.name);
+            let left = self.leave_line(&line, claim.id, None).await;
+            // Through a handle that was out of use, nobody of ours would have been told.
+            if !line.gate.try_lock().is_ok_and(|inner| inner.known.is_retired) {
+                return left;
+            }
+        }
     }
 
     /// Takes a claim out of a line. Every error means that it may still stand there.
@@ -362,7 +409,7 @@ impl Shared {
     /// Closes line files that have not been used for long, where too many are open, and forgets
     /// the lines among them that nobody here stands in.
     pub(crate) fn trim(&self) {
-        let is_much = self.ground.open.load(Ordering::Relaxed) > self.open_max;
+        let is_much = self.ground.open.load(Ordering::Relaxed) > self.open_max();
         if !self.needs_trim.swap(false, Ordering::Relaxed) && !is_much {
             return;
         }
@@ -371,7 +418,8 @@ impl Shared {
             // One that somebody is inside of is in use.
             line.gate.try_lock().is_ok_and(|inner| inner.file.is_some())
         });
-        open.sort_unstable_by_key(|line| line.used.load(Ordering::Relaxed));
+        // By a copy of the key: others use lines while this sorts.
+        open.sort_by_cached_key(|line| line.used.load(Ordering::Relaxed));
         // Half of them at once: each is then paid for by as many claims that opened one.
         for handle in &open[..open.len() / 2] {
             match handle.try_enter_open(&self.ground) {
@@ -392,15 +440,27 @@ impl Shared {
             && inner.known.own.is_empty()
         {
             inner.known.is_retired = true;
-            self.state().lines.remove(&handle.name);
+            self.forget_line(handle);
+        }
+    }
+
+    /// Takes a handle out of the map. Another that has been made for the name since stays: claims
+    /// may stand in it already.
+    fn forget_line(&self, handle: &Arc<LineHandle>) {
+        let mut state = self.state();
+        if state.lines.get(&handle.name).is_some_and(|known| Arc::ptr_eq(known, handle)) {
+            state.lines.remove(&handle.name);
         }
     }
 
     /// Forgets an idle line, and removes its file if nobody else stands in it.
     fn drop_line(&self, mut inside: Inside<'_>) {
+        if inside.known().is_retired {
+            return;
+        }
         inside.retire();
+        self.forget_line(inside.handle());
         let name = inside.handle().name.clone();
-        self.state().lines.remove(&name);
         if let Err(error) = inside.remove_if_empty() {
             tracing::debug!(lock = %name, %error, "an idle line file stays");
         }

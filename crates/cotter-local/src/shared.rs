@@ -4,10 +4,10 @@
 //! [`State`], then an entry. `State` is a leaf: nothing waits, and no system call on a line is made,
 //! while it is held.
 
-use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cotter_core::contract::{Claim, ClaimId, Event, Profile, Why};
@@ -46,10 +46,12 @@ pub(crate) struct Shared {
     /// The seat has been given up.
     pub(crate) has_left: AtomicBool,
     pub(crate) uses: AtomicU64,
+    /// When the directory was last seen in its place, in nanoseconds of the clock.
+    pub(crate) stood_at: AtomicU64,
     /// More lines are known than need to be.
     pub(crate) needs_trim: AtomicBool,
     /// Line files that may be open at once.
-    pub(crate) open_max: usize,
+    pub(crate) open_max: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -62,6 +64,8 @@ pub(crate) struct State {
     /// Lines to look at again.
     pub(crate) again: BTreeMap<LockName, Again>,
     pub(crate) events: VecDeque<Event>,
+    /// Lines that a task waits to look at.
+    pub(crate) slow: BTreeSet<LockName>,
     /// The last line that a renewal has proven, in the order of names.
     pub(crate) proven_to: Option<LockName>,
     /// Why the session is over.
@@ -134,6 +138,10 @@ impl Shared {
         locked(&self.state)
     }
 
+    pub(crate) fn open_max(&self) -> usize {
+        self.open_max.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_mine(&self, who: SessionRef) -> bool {
         who == self.me
     }
@@ -172,7 +180,7 @@ impl Shared {
             None => {
                 let line = Arc::new(LineHandle::new(name.clone()));
                 state.lines.insert(name.clone(), Arc::clone(&line));
-                if state.lines.len() > state.trim_at.max(self.open_max) {
+                if state.lines.len() > state.trim_at.max(self.open_max()) {
                     self.needs_trim.store(true, Ordering::Relaxed);
                 }
                 line
@@ -261,11 +269,24 @@ impl Shared {
     }
 
     fn look_slowly(self: &Arc<Self>, handle: Arc<LineHandle>, what: Again) {
+        {
+            let mut state = self.state();
+            if !state.slow.insert(handle.name.clone()) {
+                // One waits already. What is new is looked at with the next renewal.
+                let again = state.again.entry(handle.name.clone()).or_default();
+                again.claims.extend(what.claims);
+                again.all |= what.all;
+                again.doubt |= what.doubt;
+                return;
+            }
+        }
         let mut looks = locked(&self.slow_looks);
         while looks.try_join_next().is_some() {}
         let shared = Arc::clone(self);
         let look = async move {
-            match handle.enter(&shared.ground, &shared.env, Missing::Leave).await {
+            let entered = handle.enter(&shared.ground, &shared.env, Missing::Leave).await;
+            shared.state().slow.remove(&handle.name);
+            match entered {
                 Ok(Some(inside)) => shared.look(inside, &what),
                 Ok(None) => shared.line_is_lost(&handle),
                 Err(error) => {

@@ -53,8 +53,18 @@ impl Shared {
         if ticket >= self.ground.tokens.ceiling() {
             return Ok(Came::NeedsCeiling(ticket));
         }
+        // Here, where nobody else is: the same claim may have been sent twice, and has one place.
+        match entry.standing() {
+            Standing::Asked => {}
+            Standing::Held(spot) => return Ok(Came::Held(spot)),
+            _ => return Ok(Came::Waits),
+        }
         let handle = inside.handle();
         let troubled = |trouble| handle.troubled(&self.ground, trouble);
+        if entry.was_unsure() {
+            // The first try may have reached the file: what it left is taken out before the second.
+            self.leave(inside, claim.id, None, after).map_err(troubled)?;
+        }
         let (mut line, known) = inside.step();
         let survey = self.front_for(&mut line, claim).map_err(|not| not.told(troubled))?;
         let is_admitted = survey.head.is_none() && survey.tally.has_room(claim.mode);
@@ -73,7 +83,11 @@ impl Shared {
             text: &claim.note,
         };
         let came = line.come(&newcomer, &mut |who| self.is_alive(who));
-        let spot = came.map_err(troubled)?;
+        let spot = came.map_err(troubled).inspect_err(|error| {
+            if error.is_maybe_applied() {
+                entry.note_unsure();
+            }
+        })?;
         known.own.insert(spot.ticket, Arc::clone(entry));
         let standing = if is_admitted { Standing::Held(spot) } else { Standing::Waiting(spot) };
         if !entry.moves_to(standing) {

@@ -115,8 +115,9 @@ impl LocalStore {
             is_over: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
             uses: AtomicU64::new(0),
+            stood_at: AtomicU64::new(env.now().as_nanos()),
             // Between 16 and 4,096, which fits.
-            open_max: (may_open / OPEN_SHARE).clamp(OPEN_MIN, OPEN_MAX) as usize,
+            open_max: AtomicUsize::new((may_open / OPEN_SHARE).clamp(OPEN_MIN, OPEN_MAX) as usize),
         }))
     }
 }
