@@ -4,15 +4,22 @@
 //! file with a second name. Every failure names the file and what to change.
 
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cotter_core::{Error, Kind, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, linkat, mkdirat, openat,
+    renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::config::Config;
+
+/// Directories in a path of 4,096 bytes, which is the longest that the system makes.
+const DEPTH_MAX: u32 = 2_048;
 
 /// The directory of the locks, open.
 pub(crate) struct Root {
@@ -68,6 +75,30 @@ impl Root {
             .map_err(|error| self.explained(error, "open", name))
     }
 
+    /// Makes the names of what is in the directory last, and its own. The directories above may
+    /// have been made by us, or by one of us who died before this: those are on its file system.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        rustix::fs::fsync(&self.directory)?;
+        let device = fstat(&self.directory)?.st_dev;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        let mut below = openat(&self.directory, ".", flags, Mode::empty())?;
+        for _ in 0..DEPTH_MAX {
+            let above = match openat(&below, "..", flags, Mode::empty()) {
+                Ok(above) => above,
+                // Not for us to read, so none of us made it, nor what it is in.
+                Err(Errno::ACCESS) => break,
+                Err(errno) => return Err(errno.into()),
+            };
+            let stat = fstat(&above)?;
+            if stat.st_dev != device || is_same(&stat, &fstat(&below)?) {
+                break;
+            }
+            rustix::fs::fsync(&above)?;
+            below = above;
+        }
+        Ok(())
+    }
+
     pub(crate) fn explained(&self, error: io::Error, doing: &str, name: &str) -> Error {
         explained(error, doing, &self.path.join(name))
     }
@@ -101,19 +132,38 @@ fn subdirectory(parent: &OwnedFd, name: &str, mode: Mode, path: &Path) -> Result
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed(errno, "open the directory")),
     }
-    let made = mkdirat(parent, name, Mode::from_raw_mode(0o700));
-    if let Err(errno) = made
-        && errno != Errno::EXIST
-    {
-        return Err(failed(errno, "make the directory"));
+    make_subdirectory(parent, name, mode).map_err(|errno| failed(errno, "make the directory"))?;
+    openat(parent, name, flags, Mode::empty()).map_err(|errno| failed(errno, "open the directory"))
+}
+
+/// Makes a directory that has its mode from the moment it has its name, so that nobody whom it is
+/// for is ever kept out. The system call's own mode will not do: it is cut by the umask, which says
+/// nothing about who shares the directory.
+fn make_subdirectory(parent: &OwnedFd, name: &str, mode: Mode) -> rustix::io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    // The standard library's hash tables are seeded at random: a name nobody else comes upon.
+    let random = RandomState::new().build_hasher().finish();
+    let fresh = format!(".{name}.{random:016x}");
+    mkdirat(parent, &fresh, Mode::RWXU)?;
+    let placed = openat(parent, &fresh, flags, Mode::empty())
+        .and_then(|opened| fchmod(&opened, mode))
+        .and_then(|()| renameat_with(parent, &fresh, parent, name, RenameFlags::NOREPLACE));
+    if placed.is_ok() {
+        return Ok(());
     }
-    let opened = openat(parent, name, flags, Mode::empty())
-        .map_err(|errno| failed(errno, "open the directory"))?;
-    if made.is_ok() {
-        // The mode of a new directory is cut by the umask, which says nothing about who shares it.
-        fchmod(&opened, mode).map_err(|errno| failed(errno, "set the mode of"))?;
+    // Should this fail, an empty directory is left that is in nobody's way.
+    let _ = unlinkat(parent, &fresh, AtFlags::REMOVEDIR);
+    match placed {
+        // Another one was faster.
+        Err(Errno::EXIST) => Ok(()),
+        // A file system that cannot rename so: there is a moment in which it is ours alone.
+        Err(Errno::INVAL | Errno::NOSYS) => match mkdirat(parent, name, Mode::RWXU) {
+            Ok(()) => fchmod(openat(parent, name, flags, Mode::empty())?, mode),
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno),
+        },
+        other => other,
     }
-    Ok(opened)
 }
 
 /// Opens a file of ours, or `None` where there is none. Errors on anything but a plain file.
@@ -151,21 +201,44 @@ pub(crate) fn open_or_create(
         if let Some(found) = open_existing(dir, name)? {
             return Ok((found, Opened::Found));
         }
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat(dir, name, flags, Mode::from_raw_mode(0o600)) {
-            Ok(made) => {
-                // Not through the open's own mode, which the umask cuts.
-                if mode != Mode::from_raw_mode(0o600) {
-                    fchmod(&made, mode)?;
-                }
-                return Ok((File::from(made), Opened::Made));
-            }
+        match create(dir, name, mode) {
+            Ok(made) => return Ok((File::from(made), Opened::Made)),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
     Err(io::Error::other("it was removed a hundred times while it was being opened"))
+}
+
+/// Makes a file, which must not be there. Its mode is not that of the call that makes it: the umask
+/// cuts that.
+fn create(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    const ALONE: Mode = Mode::RUSR.union(Mode::WUSR);
+    if mode != ALONE {
+        match create_shared(dir, name, mode) {
+            // Not every file system can. Where it is the disk or a right that lacks, what follows
+            // says so again.
+            Err(errno) if errno != Errno::EXIST => {}
+            done => return done,
+        }
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(dir, name, flags, ALONE)?;
+    if mode != ALONE {
+        fchmod(&made, mode)?;
+    }
+    Ok(made)
+}
+
+/// Makes a file without a name, and names it when its mode is right: there is no moment in which
+/// other users are kept out, and none in which a kill leaves it so.
+fn create_shared(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let made = openat(dir, ".", flags, Mode::RUSR | Mode::WUSR)?;
+    fchmod(&made, mode)?;
+    let path = format!("/proc/self/fd/{}", made.as_raw_fd());
+    linkat(rustix::fs::CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(made)
 }
 
 /// Whether the name in the directory still leads to this open file.
@@ -276,6 +349,44 @@ pub(crate) fn corrupt(path: &Path, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Somebody looks at the names for as long as they are made and removed.
+    #[test]
+    fn what_is_shared_has_its_mode_as_soon_as_it_has_its_name() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().expect("dir");
+        let mode_of = |name: &str| {
+            let found = std::fs::symlink_metadata(dir.path().join(name));
+            found.ok().map(|found| found.permissions().mode() & 0o7777)
+        };
+        let make_and_remove = || {
+            let parent = OwnedFd::from(File::open(dir.path()).expect("open"));
+            let (file, subdirectory) = (Mode::from_raw_mode(0o666), Mode::from_raw_mode(0o1777));
+            for _ in 0..1_000 {
+                let made = open_or_create(parent.as_fd(), "file", file).expect("made");
+                assert_eq!(made.1, Opened::Made);
+                assert!(plain(made.0.into()).is_ok(), "one name");
+                make_subdirectory(&parent, "lines", subdirectory).expect("made");
+                // A second one finds the first, and leaves nothing behind.
+                make_subdirectory(&parent, "lines", subdirectory).expect("found");
+                assert_eq!((mode_of("file"), mode_of("lines")), (Some(0o666), Some(0o1777)));
+                assert_eq!(std::fs::read_dir(dir.path()).expect("read").count(), 2);
+                unlinkat(&parent, "file", AtFlags::empty()).expect("removed");
+                unlinkat(&parent, "lines", AtFlags::REMOVEDIR).expect("removed");
+            }
+        };
+        std::thread::scope(|scope| {
+            let maker = scope.spawn(make_and_remove);
+            while !maker.is_finished() {
+                for (name, mode) in [("file", 0o666), ("lines", 0o1777)] {
+                    let found = mode_of(name);
+                    assert!(found.is_none_or(|found| found == mode), "{name}: {found:?}");
+                }
+            }
+            maker.join().expect("made and removed");
+        });
+    }
 
     #[test]
     fn file_systems_that_do_not_lock_as_one_machine_are_refused_by_name() {

@@ -23,7 +23,7 @@ use cotter_core::Result;
 use cotter_core::contract::ClaimId;
 use cotter_core::env::Env;
 use rustix::event::epoll;
-use rustix::fs::{AtFlags, chmodat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmod, fstat, openat, unlinkat};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -56,8 +56,7 @@ impl Ears {
         let failed = |error| root.explained(error, "make the socket in", "wake");
         let socket = Plain::bind(path_of(root, me)).map_err(failed)?;
         // Who may use the directory may send here; bind() has applied the umask.
-        chmodat(&root.wake, &name, root.file_mode, AtFlags::empty())
-            .map_err(|errno| failed(errno.into()))?;
+        share(root.wake.as_fd(), &name, root.file_mode).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         let watched =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
@@ -107,6 +106,24 @@ impl Ears {
             }
         }
     }
+}
+
+/// Sets the mode of our socket of this name. Others may rename in that directory: what has the name
+/// now may be a link to something else, or another user's, and its mode is none of our business.
+fn share(wake: BorrowedFd<'_>, name: &str, mode: Mode) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let named = openat(wake, name, flags, Mode::empty())?;
+    let stat = fstat(&named)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if !is_socket || stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "somebody has put something else in the place of the new socket",
+        ));
+    }
+    // fchmod does not take a descriptor that is a place only; this path leads to what it is of.
+    chmod(format!("/proc/self/fd/{}", named.as_raw_fd()), mode)?;
+    Ok(())
 }
 
 fn ended(watched: BorrowedFd<'_>) -> Vec<u64> {
@@ -194,4 +211,39 @@ pub(crate) fn session_of(file_name: &str) -> Option<SessionRef> {
 /// Through the descriptor, so that a directory with a long path fits the 107 bytes of an address.
 fn path_of(root: &Root, who: SessionRef) -> PathBuf {
     format!("/proc/self/fd/{}/{}", root.wake.as_raw_fd(), file_name(who)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, Permissions, metadata, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_socket_gets_another_mode() {
+        let dir = tempfile::tempdir().expect("dir");
+        let wake = File::open(dir.path()).expect("open");
+        let mode_of = |name| metadata(dir.path().join(name)).expect("stat").permissions().mode();
+        let shares = |name| share(wake.as_fd(), name, Mode::from_raw_mode(0o666));
+        let _ears = Plain::bind(dir.path().join("ours")).expect("bound");
+        let _others = Plain::bind(dir.path().join("theirs")).expect("bound");
+        File::create(dir.path().join("file")).expect("made");
+        for name in ["ours", "theirs", "file"] {
+            set_permissions(dir.path().join(name), Permissions::from_mode(0o600)).expect("mode");
+        }
+        symlink("ours", dir.path().join("to_a_socket")).expect("made");
+        symlink("file", dir.path().join("to_a_file")).expect("made");
+        assert!(rustix::process::geteuid().is_root(), "a second user needs root: run as root");
+        chown(dir.path().join("theirs"), Some(65_534), None).expect("given away");
+        for name in ["to_a_socket", "to_a_file", "file", "theirs"] {
+            let error = shares(name).expect_err(name);
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name}");
+        }
+        for name in ["ours", "theirs", "file"] {
+            assert_eq!(mode_of(name) & 0o777, 0o600, "{name}");
+        }
+        shares("ours").expect("it is ours");
+        assert_eq!(mode_of("ours") & 0o777, 0o666);
+    }
 }

@@ -106,6 +106,29 @@ async fn the_ceiling_is_raised_before_it_is_reached() {
     assert!(ceiling() > before);
 }
 
+/// Where a process dies that opens the directory for the first time: before each of its writes.
+#[tokio::test]
+async fn who_opens_makes_up_for_one_that_died_opening() {
+    for (write, synced_by_the_dead) in [("2", 0), ("3", 0), ("4", 1 << 20)] {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut command = common::actor_command(dir.path());
+        let mut dead = Actor::start_unready(command.env("COTTER_TEST_ABORT_AT", write));
+        assert_eq!(dead.hear("ready|ended"), "ended");
+        let synced = || {
+            let bytes = std::fs::read(dir.path().join("tokens")).expect("tokens");
+            bytes
+                .get(40..48)
+                .map_or(0, |synced| u64::from_le_bytes(synced.try_into().expect("eight")))
+        };
+        assert_eq!(synced(), synced_by_the_dead, "before write {write}");
+        let (env, session) = session(dir.path()).await;
+        assert_eq!(synced(), 1 << 20, "before write {write}");
+        let one = claim(&env, "l", Mode::Exclusive, Patience::Try);
+        let (grant, _place) = granted(&session, &one).await;
+        assert!(grant.token.number() < synced());
+    }
+}
+
 #[test]
 fn gc_races_with_those_who_open() {
     let dir = tempfile::tempdir().expect("dir");
