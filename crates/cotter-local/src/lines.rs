@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cotter_core::{Error, Kind, LockName};
 use rustix::io::Errno;
@@ -17,8 +17,11 @@ use crate::encode::file_name;
 use crate::entry::Entry;
 use crate::faults;
 use crate::files::{Root, corrupt, explained};
-use crate::line::{Bytes, Trouble};
-use crate::sessions::SessionRef;
+use crate::line::format::{HEADER_LEN, Header, HeaderRead, NEW_FILE_LEN, SLOTS_AT, part};
+use crate::line::{Bytes, SlotBytes, Trouble};
+use crate::map::Mapped;
+use crate::page::{self, Page};
+use crate::sessions::{SessionRef, Sessions};
 use crate::tokens::Tokens;
 
 /// What all lines of a directory need.
@@ -26,6 +29,9 @@ pub(crate) struct Ground {
     pub(crate) root: Root,
     pub(crate) tokens: Tokens,
     pub(crate) boot: u128,
+    /// In here, so that it is there for as long as anybody can be inside a line.
+    pub(crate) sessions: Sessions,
+    pub(crate) me: SessionRef,
     /// Line files open now.
     pub(crate) open: AtomicUsize,
 }
@@ -112,12 +118,91 @@ pub(crate) struct Watch {
 pub(crate) struct LineFile {
     pub(crate) file: File,
     pub(crate) ground: Arc<Ground>,
+    /// The first page, once the title has said that it is to be mapped.
+    pub(crate) page: OnceLock<Mapped>,
+    /// Something was written since the line was entered.
+    pub(crate) is_written: AtomicBool,
 }
 
 impl LineFile {
     pub(crate) fn new(file: File, ground: &Arc<Ground>) -> Self {
         ground.open.fetch_add(1, Ordering::Relaxed);
-        Self { file, ground: Arc::clone(ground) }
+        let (page, is_written) = (OnceLock::new(), AtomicBool::new(false));
+        Self { file, ground: Arc::clone(ground), page, is_written }
+    }
+
+    fn written_page(&self) -> Option<&Page> {
+        self.is_written.store(true, Ordering::Relaxed);
+        self.page.get().map(|page| &**page)
+    }
+}
+
+/// Through the page what is in it, by calls the rest: on the file systems that this is for, both
+/// show the same bytes.
+impl Bytes for LineFile {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        match self.page.get() {
+            Some(page) if page.read(at, into) => Ok(into.len()),
+            _ => self.file.read_at(at, into),
+        }
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        match self.written_page() {
+            Some(page) if page.write(at, bytes) => Ok(()),
+            _ => self.file.write_at(at, bytes),
+        }
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        debug_assert!(len >= NEW_FILE_LEN as u64, "the mapped page stays");
+        self.file.cut(len)
+    }
+
+    fn read_front(&self) -> io::Result<(HeaderRead, Option<SlotBytes>)> {
+        let Some(page) = self.page.get() else { return self.file.read_front() };
+        let read = match Header::decode(&page.header()) {
+            // A machine that stopped may have left a torn header. The one before says at least that
+            // the line is of an earlier start, and then nothing else of it matters.
+            HeaderRead::Damaged => match Header::decode(&page.header_before()) {
+                HeaderRead::Good(before) if before.boot != self.ground.boot => {
+                    HeaderRead::Good(before)
+                }
+                _ => HeaderRead::Damaged,
+            },
+            read => read,
+        };
+        Ok((read, None))
+    }
+
+    fn slot_at_hand(&self, index: u32) -> Option<SlotBytes> {
+        self.page.get()?.slot(index)
+    }
+
+    fn slots_at_hand(&self) -> u32 {
+        if self.page.get().is_some() { page::SLOTS } else { 0 }
+    }
+
+    fn write_header(&self, header: &[u8; HEADER_LEN]) -> io::Result<()> {
+        match self.written_page() {
+            Some(page) => page.write_header(header),
+            None => self.file.write_header(header)?,
+        }
+        Ok(())
+    }
+
+    fn write_front(&self, header_and_slot: &[u8]) -> io::Result<()> {
+        let Some(page) = self.written_page() else { return self.file.write_front(header_and_slot) };
+        page.write(SLOTS_AT, &header_and_slot[HEADER_LEN..]);
+        page.write_header(&part(header_and_slot, 0));
+        Ok(())
+    }
+
+    fn write_mark(&self, at: u64, mark: [u8; 4]) -> io::Result<()> {
+        match self.written_page() {
+            Some(page) if page.write_mark(at, mark) => Ok(()),
+            _ => self.file.write_mark(at, mark),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl LocalSession {
     /// claims alive when this process dies, until the last process that has it has ended. It does
     /// not keep them from being withdrawn here.
     pub fn hold_fd(&self) -> BorrowedFd<'_> {
-        self.shared.sessions.as_fd()
+        self.shared.ground.sessions.as_fd()
     }
 }
 
@@ -422,6 +422,6 @@ impl Shared {
         if self.ears.get().is_some() {
             wake::remove(&self.ground.root, self.me);
         }
-        self.sessions.leave(self.me);
+        self.ground.sessions.leave(self.me);
     }
 }
