@@ -36,7 +36,14 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _in_runtime = runtime.enter();
     match (args.next().as_deref(), args.next()) {
-        (Some("pass-cotter"), Some(dir)) => runtime.block_on(pass_cotter(Path::new(&dir))),
+        (Some("pass-cotter"), Some(dir)) => {
+            // As a task, as those who use locks are: a future that is blocked on costs the runtime
+            // one look more at its reactor, each time it is woken.
+            let passing = async move {
+                pass_cotter(Path::new(&dir)).await.map_err(|error| error.to_string())
+            };
+            Ok(runtime.block_on(Env::system()?.spawn(passing))??)
+        }
         (Some("pass-flock"), Some(dir)) => {
             pass_flock(Path::new(&dir), args.next().ok_or("which side?")?.parse()?)
         }

@@ -1,29 +1,31 @@
-//! What this crate's own tests do to it, with the feature `faults`: die before the n-th write, lose
-//! notifications, start the machine anew.
+//! What this crate's own tests do to it, with the feature `faults`: die or stop before the n-th
+//! write, lose notifications, start the machine anew.
 
 #[cfg(feature = "faults")]
 mod hooks {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
+    use nix::sys::signal::{Signal, raise};
+
     fn number(variable: &str) -> Option<i64> {
         std::env::var(variable).ok().and_then(|text| text.parse().ok())
     }
 
-    /// Aborts before the n-th write to a line or to the tokens, if `COTTER_TEST_ABORT_AT` says so.
+    /// Dies or stops before the n-th write of a file or store to a mapped page, if
+    /// `COTTER_TEST_ABORT_AT` or `COTTER_TEST_STOP_AT` says so.
     pub(crate) fn before_write() {
-        static LEFT: OnceLock<Option<AtomicI64>> = OnceLock::new();
-        let Some(left) = LEFT.get_or_init(|| number("COTTER_TEST_ABORT_AT").map(AtomicI64::new))
-        else {
-            return;
+        static LEFT: OnceLock<Option<(AtomicI64, Signal)>> = OnceLock::new();
+        let set = || {
+            let dies = number("COTTER_TEST_ABORT_AT").map(|at| (at, Signal::SIGKILL));
+            let stops = number("COTTER_TEST_STOP_AT").map(|at| (at, Signal::SIGSTOP));
+            dies.or(stops).map(|(at, signal)| (AtomicI64::new(at), signal))
         };
+        let Some((left, signal)) = LEFT.get_or_init(set) else { return };
         if left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // As SIGKILL does, without a core: nothing is unwound, nothing flushed.
-            let _ = rustix::process::kill_process(
-                rustix::process::getpid(),
-                rustix::process::Signal::KILL,
-            );
-            std::process::abort();
+            // SIGKILL, not abort: nothing is unwound, nothing flushed, and there is no core. To
+            // this thread: with one to the process, another may stop first, and this one goes on.
+            let _ = raise(*signal);
         }
     }
 

@@ -17,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::config::Config;
+use crate::line::format::Way;
 
 /// Directories in a path of 4,096 bytes, which is the longest that the system makes.
 const DEPTH_MAX: u32 = 2_048;
@@ -33,6 +34,12 @@ pub(crate) struct Root {
     pub(crate) file_mode: Mode,
     /// The file system forgets everything when the machine stops.
     pub(crate) is_volatile: bool,
+    /// How lines that are made here are entered.
+    ///
+    /// Mapped only where nobody else may write: who may cut a mapped file can kill all who use it.
+    /// And only on file systems that overwrite in place: one that copies what is overwritten needs
+    /// room for that, and a store to a page has no other way than death to say that there is none.
+    pub(crate) way: Way,
 }
 
 impl Root {
@@ -51,14 +58,18 @@ impl Root {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|errno| explained(errno.into(), "open the directory", path))?;
-        let is_volatile = suitable(&directory, config)?;
+        let magic = suitable(&directory, config)?;
+        let is_volatile = IN_MEMORY.contains(&magic);
         let stat = fstat(&directory)
             .map_err(|errno| explained(errno.into(), "look at the directory", path))?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         let file_mode = mode & Mode::from_raw_mode(0o666);
         let lines = subdirectory(&directory, "lines", mode, path)?;
         let wake = subdirectory(&directory, "wake", mode, path)?;
-        Ok(Self { path: path.clone(), directory, lines, wake, file_mode, is_volatile })
+        let is_for_us_alone = is_private(&directory) && is_private(&lines);
+        let is_mapped = is_for_us_alone && OVERWRITES_IN_PLACE.contains(&magic);
+        let way = if is_mapped { Way::Mapped } else { Way::Calls };
+        Ok(Self { path: path.clone(), directory, lines, wake, file_mode, is_volatile, way })
     }
 
     /// Whether the path still leads to the directory that was opened.
@@ -241,6 +252,15 @@ fn create_shared(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> rustix::io::Res
     Ok(made)
 }
 
+/// Whether nobody but this user and root may write in a directory. (Where it has an access list,
+/// the group's bits are the most that the list gives anybody.)
+fn is_private(directory: &OwnedFd) -> bool {
+    fstat(directory).is_ok_and(|stat| {
+        let is_open = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
+        !is_open && (stat.st_uid == rustix::process::geteuid().as_raw() || stat.st_uid == 0)
+    })
+}
+
 /// Whether the name in the directory still leads to this open file.
 pub(crate) fn is_named(dir: BorrowedFd<'_>, name: &str, file: &File) -> io::Result<bool> {
     let opened = fstat(file)?;
@@ -269,10 +289,14 @@ const UNSUITABLE: [(u64, &str); 11] = [
     (0x7461_636f, "OCFS2"),
 ];
 
+/// tmpfs, ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// Refuses a file system that does not lock as this store needs; says whether it is in memory only.
-fn suitable(directory: &OwnedFd, config: &Config) -> Result<bool> {
+/// ext4, xfs, tmpfs, ramfs.
+const OVERWRITES_IN_PLACE: [u64; 4] = [0xef53, 0x5846_5342, 0x0102_1994, 0x8584_58f6];
+
+/// Refuses a file system that does not lock as this store needs; gives its number.
+fn suitable(directory: &OwnedFd, config: &Config) -> Result<u64> {
     let path = &config.directory;
     let statfs = rustix::fs::fstatfs(directory)
         .map_err(|errno| explained(errno.into(), "look at the file system of", path))?;
@@ -281,7 +305,7 @@ fn suitable(directory: &OwnedFd, config: &Config) -> Result<bool> {
     if !config.force_filesystem {
         known_to_lock(magic, path)?;
     }
-    Ok(IN_MEMORY.contains(&magic))
+    Ok(magic)
 }
 
 fn known_to_lock(magic: u64, path: &Path) -> Result<()> {

@@ -4,11 +4,14 @@
 //! beside everything else that goes on in the directory: a file is removed inside its line's
 //! critical section, its last ticket is remembered first, and who has it open finds out.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use cotter_core::contract::Bearer;
 use cotter_core::{LockName, Result};
 use rustix::fs::{AtFlags, Dir, unlinkat};
 
@@ -17,7 +20,7 @@ use crate::encode::file_name;
 use crate::files::{Root, open_existing};
 use crate::inside::{Attempt, Inside, Missing};
 use crate::line::Bytes;
-use crate::line::format::{HEADER_AT, Title, read_title};
+use crate::line::format::{TITLE_LEN, Title, read_title};
 use crate::lines::{Ground, LineHandle};
 use crate::sessions::Sessions;
 use crate::store::boot_id;
@@ -65,10 +68,21 @@ pub fn gc(dir: &Path, what: Gc) -> Result<GcReport> {
     let sessions = Sessions::open(&root)?;
     let boot = boot_id()?;
     let tokens = Tokens::open(&root, boot)?;
-    let ground = Arc::new(Ground { root, tokens, boot, open: AtomicUsize::new(0) });
+    // It enters lines, so it must be seen to live. There need not be a runtime, and so no `Env`.
+    let random = RandomState::new().hash_one(std::process::id());
+    let me = sessions.sit(&root, random, &Bearer::default())?.me;
+    let open = AtomicUsize::new(0);
+    let ground = Arc::new(Ground { root, tokens, boot, sessions, me, open });
+    let report = swept(&ground, what);
+    ground.sessions.leave(me);
+    report
+}
+
+fn swept(ground: &Arc<Ground>, what: Gc) -> Result<GcReport> {
+    let sessions = &ground.sessions;
     let mut report = GcReport::default();
     for file in files_in(&ground.root, &ground.root.lines, "lines")? {
-        if let Err(why) = sweep(&ground, &sessions, &file, what, &mut report) {
+        if let Err(why) = sweep(ground, sessions, &file, what, &mut report) {
             report.failed.push(format!("{file}: {why}"));
         }
     }
@@ -134,10 +148,10 @@ fn sweep(
 fn name_of(root: &Root, file: &str) -> Result<Option<LockName>, String> {
     let opened = open_existing(root.lines.as_fd(), file).map_err(|error| error.to_string())?;
     let Some(opened) = opened else { return Ok(None) };
-    let mut head = [0; HEADER_AT as usize];
+    let mut head = [0; TITLE_LEN];
     let read = Bytes::read_at(&opened, 0, &mut head).map_err(|error| error.to_string())?;
     match read_title(&head[..read]) {
-        Title::Name(name) if file_name(&name) == file => {
+        Title::Name(name, _) if file_name(&name) == file => {
             LockName::new(&name).map(Some).map_err(|error| error.to_string())
         }
         // Made and never filled: its maker is about to, or died. It is empty, and stays.

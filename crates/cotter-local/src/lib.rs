@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+// `map` alone may, and says at each block why it is sound.
+#![deny(unsafe_code)]
 
 mod session;
 mod store;
@@ -15,6 +16,8 @@ mod gc;
 mod inside;
 mod line;
 mod lines;
+mod map;
+mod page;
 mod peers;
 mod sessions;
 mod tokens;

@@ -6,9 +6,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use cotter_core::env::Moment;
 use cotter_core::{Error, Kind, LockName};
 use rustix::io::Errno;
 use tokio::sync::Mutex;
@@ -17,8 +19,11 @@ use crate::encode::file_name;
 use crate::entry::Entry;
 use crate::faults;
 use crate::files::{Root, corrupt, explained};
-use crate::line::{Bytes, Trouble};
-use crate::sessions::SessionRef;
+use crate::line::format::{HEADER_LEN, Header, HeaderRead, NEW_FILE_LEN, SLOTS_AT, part};
+use crate::line::{Bytes, SlotBytes, Trouble};
+use crate::map::Mapped;
+use crate::page::{self, Page};
+use crate::sessions::{SessionRef, Sessions};
 use crate::tokens::Tokens;
 
 /// What all lines of a directory need.
@@ -26,9 +31,16 @@ pub(crate) struct Ground {
     pub(crate) root: Root,
     pub(crate) tokens: Tokens,
     pub(crate) boot: u128,
+    /// In here, so that it is there for as long as anybody can be inside a line.
+    pub(crate) sessions: Sessions,
+    pub(crate) me: SessionRef,
     /// Line files open now.
     pub(crate) open: AtomicUsize,
 }
+
+/// How long a line file that was removed by hand may go on being used by those who have it open. Well
+/// within the second in which a session notices the same of its directory.
+const DOUBT_EVERY: Duration = Duration::from_millis(100);
 
 /// A lock's line, as this session knows it.
 pub(crate) struct LineHandle {
@@ -38,6 +50,10 @@ pub(crate) struct LineHandle {
     pub(crate) used: AtomicU64,
     /// The last plan of whom to watch that was carried out. Written with the session's state held.
     pub(crate) watch_plan: AtomicU64,
+    /// When the file was last asked whether it still has a name, in nanoseconds of the clock.
+    doubted_at: AtomicU64,
+    /// The next step asks it.
+    pub(crate) is_doubted: AtomicBool,
     /// Tasks of this session enter the line through here, in order: see `inside`.
     pub(crate) gate: Mutex<Inner>,
 }
@@ -112,12 +128,91 @@ pub(crate) struct Watch {
 pub(crate) struct LineFile {
     pub(crate) file: File,
     pub(crate) ground: Arc<Ground>,
+    /// The first page, once the title has said that it is to be mapped.
+    pub(crate) page: OnceLock<Mapped>,
+    /// Something was written since the line was entered.
+    pub(crate) is_written: AtomicBool,
 }
 
 impl LineFile {
     pub(crate) fn new(file: File, ground: &Arc<Ground>) -> Self {
         ground.open.fetch_add(1, Ordering::Relaxed);
-        Self { file, ground: Arc::clone(ground) }
+        let (page, is_written) = (OnceLock::new(), AtomicBool::new(false));
+        Self { file, ground: Arc::clone(ground), page, is_written }
+    }
+
+    fn written_page(&self) -> Option<&Page> {
+        self.is_written.store(true, Ordering::Relaxed);
+        self.page.get().map(|page| &**page)
+    }
+}
+
+/// Through the page what is in it, by calls the rest: on the file systems that this is for, both
+/// show the same bytes.
+impl Bytes for LineFile {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        match self.page.get() {
+            Some(page) if page.read(at, into) => Ok(into.len()),
+            _ => self.file.read_at(at, into),
+        }
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        match self.written_page() {
+            Some(page) if page.write(at, bytes) => Ok(()),
+            _ => self.file.write_at(at, bytes),
+        }
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        debug_assert!(len >= NEW_FILE_LEN as u64, "the mapped page stays");
+        self.file.cut(len)
+    }
+
+    fn read_front(&self) -> io::Result<(HeaderRead, Option<SlotBytes>)> {
+        let Some(page) = self.page.get() else { return self.file.read_front() };
+        let read = match Header::decode(&page.header()) {
+            // A machine that stopped may have left a torn header. The one before says at least that
+            // the line is of an earlier start, and then nothing else of it matters.
+            HeaderRead::Damaged => match Header::decode(&page.header_before()) {
+                HeaderRead::Good(before) if before.boot != self.ground.boot => {
+                    HeaderRead::Good(before)
+                }
+                _ => HeaderRead::Damaged,
+            },
+            read => read,
+        };
+        Ok((read, None))
+    }
+
+    fn slot_at_hand(&self, index: u32) -> Option<SlotBytes> {
+        self.page.get()?.slot(index)
+    }
+
+    fn slots_at_hand(&self) -> u32 {
+        if self.page.get().is_some() { page::SLOTS } else { 0 }
+    }
+
+    fn write_header(&self, header: &[u8; HEADER_LEN]) -> io::Result<()> {
+        match self.written_page() {
+            Some(page) => page.write_header(header),
+            None => self.file.write_header(header)?,
+        }
+        Ok(())
+    }
+
+    fn write_front(&self, header_and_slot: &[u8]) -> io::Result<()> {
+        let Some(page) = self.written_page() else { return self.file.write_front(header_and_slot) };
+        page.write(SLOTS_AT, &header_and_slot[HEADER_LEN..]);
+        page.write_header(&part(header_and_slot, 0));
+        Ok(())
+    }
+
+    fn write_mark(&self, at: u64, mark: [u8; 4]) -> io::Result<()> {
+        match self.written_page() {
+            Some(page) if page.write_mark(at, mark) => Ok(()),
+            _ => self.file.write_mark(at, mark),
+        }
     }
 }
 
@@ -169,7 +264,19 @@ impl LineHandle {
             name,
             used: AtomicU64::new(0),
             watch_plan: AtomicU64::new(0),
+            doubted_at: AtomicU64::new(0),
+            is_doubted: AtomicBool::new(false),
             gate: Mutex::default(),
+        }
+    }
+
+    /// Has the file asked whether somebody removed it by hand, if it has not been asked lately. A
+    /// step in memory costs less than the question, so not every claim asks.
+    pub(crate) fn doubt_after(&self, asked_at: Moment) {
+        let last = Moment::from_nanos(self.doubted_at.load(Ordering::Relaxed));
+        if asked_at.since(last) >= DOUBT_EVERY {
+            self.doubted_at.store(asked_at.as_nanos(), Ordering::Relaxed);
+            self.is_doubted.store(true, Ordering::Relaxed);
         }
     }
 

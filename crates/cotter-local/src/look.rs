@@ -16,12 +16,16 @@ use crate::encode::file_name;
 use crate::files::{Root, open_existing};
 use crate::inside::{Inside, Missing};
 use crate::line::format::{
-    HEADER_AT, HEADER_LEN, Header, HeaderRead, State, Title, part, read_title,
+    HeaderRead, SLOTS_AT, State, TITLE_LEN, Title, Way, header_in, read_title,
 };
 use crate::line::{Bytes, Line, Trouble};
+use crate::map::Mapped;
 use crate::sessions::SessionRef;
 use crate::shared::Shared;
 use crate::wake::readable;
+
+/// Looks at a header without the line's mutex, before one that makes no sense is left alone.
+const LOOKS_MAX: u32 = 100;
 
 impl Shared {
     pub(crate) async fn inspect(&self, name: &LockName) -> Result<LineUp> {
@@ -42,7 +46,7 @@ impl Shared {
         for seen in line.kept()?.into_iter().filter(|seen| seen.slot.state == State::Live) {
             let slot = seen.slot;
             let bearer = bearers.entry(slot.session).or_insert_with(|| {
-                let sitter = self.sessions.sitter(slot.session);
+                let sitter = self.ground.sessions.sitter(slot.session);
                 sitter.filter(|_| self.is_alive(slot.session)).map(|sitter| sitter.bearer)
             });
             // Those of a session that is over are no longer in line, whatever the file says.
@@ -90,11 +94,18 @@ impl Shared {
         let Some(file) = open_existing(self.ground.root.lines.as_fd(), file_name_found)? else {
             return Ok(None);
         };
-        let mut head = [0; HEADER_AT as usize + HEADER_LEN];
-        file.read_at(0, &mut head)?;
-        let Title::Name(name) = read_title(&head) else { return Ok(None) };
-        let HeaderRead::Good(mut header) = Header::decode(&part(&head, HEADER_AT as usize)) else {
-            return Ok(None);
+        let mut head = [0; SLOTS_AT as usize];
+        let mut looks = 0;
+        let (name, mut header) = loop {
+            file.read_at(0, &mut head)?;
+            let Title::Name(name, _) = read_title(&head) else { return Ok(None) };
+            looks += 1;
+            match header_in(&head) {
+                HeaderRead::Good(header) => break (name, header),
+                // It may be written this very moment.
+                HeaderRead::Damaged if looks < LOOKS_MAX => {}
+                _ => return Ok(None),
+            }
         };
         if header.is_dead || header.boot != self.ground.boot || header.is_empty() {
             return Ok(None);
@@ -128,6 +139,15 @@ fn news_of(root: &Root, runtime: &Handle, file: &str) -> io::Result<AsyncFd<Owne
     let changes = WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::DONT_FOLLOW;
     if inotify::add_watch(&news, format!("{lines}/{file}"), changes).is_err() {
         inotify::add_watch(&news, format!("{lines}/."), WatchFlags::CREATE | WatchFlags::MODIFY)?;
+    }
+    // A change of a mapped file must be made news. From here on: what has changed since the file is
+    // watched is seen by who looks after this began.
+    if let Some(opened) = open_existing(root.lines.as_fd(), file)? {
+        let mut head = [0; TITLE_LEN];
+        let read = opened.read_at(0, &mut head)?;
+        if let Title::Name(_, Way::Mapped) = read_title(&head[..read]) {
+            Mapped::of(&opened)?.watch();
+        }
     }
     let _in_runtime = runtime.enter();
     readable(news)

@@ -61,9 +61,9 @@ impl Shared {
     }
 
     fn hear(&self, ears: &Ears) {
-        let claims = ears.messages(self.me);
-        // After the last message: see `wake`.
-        let has_word = self.sessions.take_word(self.me);
+        let (claims, read) = ears.messages(self.me);
+        // After the last message, and not after a single one: see `wake`.
+        let has_word = read > 1 && self.ground.sessions.take_word(self.me);
         let mut state = self.state();
         for id in claims {
             if let Some(entry) = state.claims.get(&id) {
@@ -84,12 +84,12 @@ impl Shared {
             tracing::warn!(%error, "an eviction will be noticed by the renewal only");
         }
         self.stood_at.store(self.env.now().as_nanos(), Ordering::Relaxed);
-        if self.sessions.is_unlinked() || !self.ground.root.still_stands() {
+        if self.ground.sessions.is_unlinked() || !self.ground.root.still_stands() {
             self.end(Why::SessionOver("its directory was removed".into()));
-        } else if !self.sessions.is_seated(self.me) {
+        } else if !self.ground.sessions.is_seated(self.me) {
             self.end(Why::SessionOver("its seat was given to another session".into()));
         }
-        let has_word = self.sessions.take_word(self.me);
+        let has_word = self.ground.sessions.take_word(self.me);
         {
             let mut state = self.state();
             if has_word {

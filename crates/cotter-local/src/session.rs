@@ -69,7 +69,7 @@ impl LocalSession {
     /// claims alive when this process dies, until the last process that has it has ended. It does
     /// not keep them from being withdrawn here.
     pub fn hold_fd(&self) -> BorrowedFd<'_> {
-        self.shared.sessions.as_fd()
+        self.shared.ground.sessions.as_fd()
     }
 }
 
@@ -256,6 +256,7 @@ impl Shared {
                 Registered::New(entry) => (entry, true),
                 Registered::Known(entry) => (entry, false),
             };
+            entry.line.doubt_after(claim.asked_at);
             let mut after = After::default();
             let came = self.enter_and_come(&entry, claim, &mut after).await;
             let came = came.map_err(|error| self.over_if_removed(error));
@@ -325,7 +326,7 @@ impl Shared {
     }
 
     fn prove_ground(&self) -> Result<()> {
-        if self.ground.root.still_stands() && !self.sessions.is_unlinked() {
+        if self.ground.root.still_stands() && !self.ground.sessions.is_unlinked() {
             return Ok(());
         }
         let why = "its directory was removed";
@@ -482,6 +483,6 @@ impl Shared {
         if self.ears.get().is_some() {
             wake::remove(&self.ground.root, self.me);
         }
-        self.sessions.leave(self.me);
+        self.ground.sessions.leave(self.me);
     }
 }

@@ -8,18 +8,28 @@
 //! ```text
 //!   alive(seat, id)  =  somebody has the lock on the seat's byte  and  the seat's id is this one
 //! ```
+//!
+//! The mutex of a mapped line (see `page`) has an owner that may be dead too, and for that question
+//! a seat is not enough: a child that inherited the seat outlives the process that was inside, and
+//! a session that is closed in one thread may be inside in another. So each seat has a second byte,
+//! the *body*: on a description that no child is given, for as long as anything of the session can
+//! be inside a line. The short id beside it is not cleared when the session gets up.
+//!
+//! ```text
+//!   may be inside(seat, short id)  =  the body's byte is locked  and  the short id is this one
+//! ```
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use cotter_core::contract::Bearer;
-use cotter_core::env::Env;
 use cotter_core::{Error, Kind, Result};
 
 use crate::files::{Opened, Root, corrupt};
 use crate::line::Bytes;
 use crate::line::format::{fitting, part};
 use crate::ofd;
+use crate::page::short_id;
 
 const FILE: &str = "sessions";
 const MAGIC: &[u8; 8] = b"cotter\x01S";
@@ -28,9 +38,12 @@ const SEATS_MAX: u32 = 16_384;
 const SEATS_AT: u64 = 4096;
 const SEAT_LEN: u64 = 1024;
 const LIVENESS_AT: u64 = 1 << 40;
+const BODIES_AT: u64 = 1 << 41;
 const INIT_AT: u64 = LIVENESS_AT - 1;
-/// Of a seat: id, news, pid, three lengths, the pid's namespace, then the texts.
+/// Of a seat: id, news, pid, three lengths, the short id, the pid's namespace, then the texts.
 const NEWS_AT: u64 = 8;
+const SHORT_ID_AT: u64 = 26;
+const SHORT_ID_LEN: usize = 6;
 const TEXT_AT: usize = 40;
 const HOST_LEN_MAX: usize = 255;
 const USER_LEN_MAX: usize = 128;
@@ -54,6 +67,8 @@ pub(crate) struct Sitter {
 /// The seats, through a description of our own.
 pub(crate) struct Sessions {
     file: File,
+    /// Another description of the same file: what has its byte may be inside a line.
+    body: File,
 }
 
 /// The namespace of our pids. 0 where the system does not say: then pids mean nothing.
@@ -74,12 +89,13 @@ impl Sessions {
             return Err(corrupt(&root.path.join(FILE), "it does not begin as it should"));
         }
         ofd::unlock(&file, INIT_AT);
-        Ok(Self { file })
+        let (body, _) = root.file(FILE)?;
+        Ok(Self { file, body })
     }
 
     /// Takes a seat. Where to look first is spread by pid, so that a thousand processes do not all
     /// walk past each other.
-    pub(crate) fn sit(&self, root: &Root, env: &Env, bearer: &Bearer) -> Result<Taken> {
+    pub(crate) fn sit(&self, root: &Root, random: u64, bearer: &Bearer) -> Result<Taken> {
         let failed = |error, doing| root.explained(error, doing, FILE);
         let start = std::process::id().wrapping_mul(7) % SEATS_MAX;
         for step in 0..SEATS_MAX {
@@ -89,9 +105,17 @@ impl Sessions {
             {
                 continue;
             }
+            // Whoever sat here may have got up and not be out of the last line yet.
+            let body = ofd::try_lock(&self.body, BODIES_AT + u64::from(seat));
+            if !matches!(body, Ok(true)) {
+                ofd::unlock(&self.file, LIVENESS_AT + u64::from(seat));
+                body.map_err(|error| failed(error, "lock"))?;
+                continue;
+            }
             let before = self.id_of(seat).unwrap_or(0);
-            let me = SessionRef { seat, id: env.random().max(1) };
+            let me = SessionRef { seat, id: random.max(1) };
             if let Err(error) = self.file.write_at(place_of(seat), &encode(me.id, bearer)) {
+                ofd::unlock(&self.body, BODIES_AT + u64::from(seat));
                 ofd::unlock(&self.file, LIVENESS_AT + u64::from(seat));
                 return Err(failed(error, "write"));
             }
@@ -122,6 +146,21 @@ impl Sessions {
         }
         self.id_of(who.seat).map_or(true, |id| id == who.id)
             && ofd::is_locked_by_another(&self.file, LIVENESS_AT + u64::from(who.seat))
+                .unwrap_or(true)
+    }
+
+    /// Whether a session, of which a mutex has the short id, may be inside a line. What cannot be
+    /// found out counts as that.
+    pub(crate) fn may_be_inside(&self, who: SessionRef) -> bool {
+        if who.seat >= SEATS_MAX {
+            return false;
+        }
+        let mut id = [0; 8];
+        let read = self.file.read_at(place_of(who.seat) + SHORT_ID_AT, &mut id[..SHORT_ID_LEN]);
+        // Should another sit down there between the two looks, this says yes once too often.
+        let is_it = read.is_err() || u64::from_le_bytes(id) == who.id;
+        is_it
+            && ofd::is_locked_by_another(&self.file, BODIES_AT + u64::from(who.seat))
                 .unwrap_or(true)
     }
 
@@ -197,6 +236,7 @@ fn encode(id: u64, bearer: &Bearer) -> [u8; SEAT_LEN as usize] {
     bytes[..8].copy_from_slice(&id.to_le_bytes());
     // The pid that matters is the one of this process, whatever the bearer calls itself.
     bytes[16..20].copy_from_slice(&std::process::id().to_le_bytes());
+    bytes[26..32].copy_from_slice(&short_id(id).to_le_bytes()[..SHORT_ID_LEN]);
     bytes[32..40].copy_from_slice(&pid_namespace().to_le_bytes());
     let mut at = TEXT_AT;
     for (place, text) in [(20, host), (22, user), (24, command)] {

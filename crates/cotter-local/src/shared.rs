@@ -21,7 +21,7 @@ use crate::entry::Entry;
 use crate::inside::{Attempt, Missing};
 use crate::lines::{Ground, LineHandle};
 use crate::peers::{Around, Peers};
-use crate::sessions::{SessionRef, Sessions};
+use crate::sessions::SessionRef;
 use crate::wake::{Ears, Mouth};
 
 /// The parts of a session.
@@ -30,7 +30,6 @@ pub(crate) struct Shared {
     pub(crate) profile: Profile,
     pub(crate) config: Config,
     pub(crate) ground: Arc<Ground>,
-    pub(crate) sessions: Sessions,
     pub(crate) me: SessionRef,
     pub(crate) ears: OnceLock<Ears>,
     /// Only one thread makes the ears: a second socket of the same name would be refused.
@@ -113,6 +112,8 @@ pub(crate) struct After {
     /// Whom to watch from now on, if that changes.
     pub(crate) watch: Option<WatchPlan>,
     pub(crate) events: Vec<Event>,
+    /// Everybody before us was found dead only when there was nothing to do about it any more.
+    pub(crate) look: bool,
 }
 
 /// Whom to watch on account of a line.
@@ -147,13 +148,15 @@ impl Shared {
     }
 
     pub(crate) fn is_alive(&self, who: SessionRef) -> bool {
-        self.is_mine(who) || self.sessions.is_alive(who)
+        self.is_mine(who) || self.ground.sessions.is_alive(who)
     }
 
     /// As [`Self::is_alive`], without asking for a session that we watch and have not seen die. If
     /// it has died this moment, whoever stands behind it watches it too, and takes it out.
     pub(crate) fn is_probably_alive(&self, who: SessionRef) -> bool {
-        self.is_mine(who) || self.state().peers.is_watched(who) || self.sessions.is_alive(who)
+        self.is_mine(who)
+            || self.state().peers.is_watched(who)
+            || self.ground.sessions.is_alive(who)
     }
 
     /// Notes a claim before anything is written, so that whatever happens it can be taken back.
@@ -221,27 +224,27 @@ impl Shared {
     /// Does what a step has left to do. Gives `true` if the line is to be looked at again at once.
     pub(crate) fn follow_up(&self, line: &LineHandle, after: After) -> bool {
         for (who, claim) in &after.tell {
-            self.mouth.tell(&self.ground.root, &self.sessions, *who, *claim);
+            self.mouth.tell(&self.ground.root, &self.ground.sessions, *who, *claim);
         }
-        if after.watch.is_none() && after.events.is_empty() {
+        if after.watch.is_none() && after.events.is_empty() && !after.look {
             return false;
         }
         let mut state = self.state();
         let has_events = !after.events.is_empty();
         state.events.extend(after.events);
-        let mut is_dead = false;
+        let mut is_dead = after.look;
         if let Some(WatchPlan { number, targets }) = after.watch
             && let Some(ears) = self.ears.get()
             && line.watch_plan.fetch_max(number, Ordering::Relaxed) < number
         {
             let asked_before = state.peers.next_question();
-            is_dead = state.peers.watch(&line.name, targets, &self.around(ears));
+            is_dead |= state.peers.watch(&line.name, targets, &self.around(ears));
             if state.peers.next_question() != asked_before {
                 self.news.notify_one();
             }
-            if is_dead {
-                state.again.entry(line.name.clone()).or_default().doubt = true;
-            }
+        }
+        if is_dead {
+            state.again.entry(line.name.clone()).or_default().doubt = true;
         }
         if has_events {
             self.news.notify_one();
@@ -250,7 +253,7 @@ impl Shared {
     }
 
     pub(crate) fn around<'a>(&'a self, ears: &'a Ears) -> Around<'a> {
-        Around { sessions: &self.sessions, epoll: ears.watched.as_fd(), now: self.env.now() }
+        Around { sessions: &self.ground.sessions, epoll: ears.watched.as_fd(), now: self.env.now() }
     }
 
     /// Looks at all lines that are to be looked at again: those that somebody is inside of, from a

@@ -1,6 +1,6 @@
 //! The steps of a session in a line: come, leave, look, evict.
 //!
-//! Each runs in the line's critical section, makes system calls on its file only, and ends in an
+//! Each runs in the line's critical section, touches its file only, and ends in an
 //! [`After`]: whom to tell and whom to watch, which is done outside.
 //!
 //! Whom a step tells, by what the others watch (see `peers`):
@@ -301,7 +301,7 @@ impl Shared {
             // Whoever leaves tells who is behind it, so a neighbour once found stays it.
             Some(first) if !is_head && !looks && known.watch.ticket == first => return Ok(()),
             Some(_) if is_head => self.holders_to_watch(&front.survey),
-            Some(first) => self.neighbour_of(line, known, first, front.newcomer)?,
+            Some(first) => self.neighbour_of(line, known, first, front.newcomer, after)?,
         };
         known.watch.ticket = first.unwrap_or(0);
         // A look comes from somebody's death as well as from a message: then the watch is set anew
@@ -329,6 +329,7 @@ impl Shared {
         known: &Known,
         ticket: u64,
         newcomer: Option<Spot>,
+        after: &mut After,
     ) -> Result<Vec<SessionRef>, Trouble> {
         let index = match newcomer.filter(|newcomer| newcomer.ticket == ticket) {
             Some(newcomer) => newcomer.index,
@@ -340,6 +341,8 @@ impl Shared {
             }
         };
         let ahead = line.ahead(index, &mut |who| self.is_probably_alive(who))?;
+        // Then it is the first, and nobody is left who would tell it so.
+        after.look |= ahead.is_none();
         let session = ahead.map(|ahead| ahead.slot.session);
         Ok(session.filter(|who| !self.is_mine(*who)).into_iter().collect())
     }

@@ -94,7 +94,7 @@ impl LocalStore {
         if root.is_volatile {
             profile.token = TokenStrength::Volatile;
         }
-        let taken = sessions.sit(&root, env, bearer)?;
+        let taken = sessions.sit(&root, env.random(), bearer)?;
         // Whoever died on this seat may have left its socket.
         wake::remove(&root, taken.before);
         let may_open = getrlimit(Resource::Nofile).current.unwrap_or(OPEN_MAX * OPEN_SHARE);
@@ -102,8 +102,14 @@ impl LocalStore {
             env: env.clone(),
             profile,
             config: self.config.clone(),
-            ground: Arc::new(Ground { root, tokens, boot, open: AtomicUsize::new(0) }),
-            sessions,
+            ground: Arc::new(Ground {
+                root,
+                tokens,
+                boot,
+                sessions,
+                me: taken.me,
+                open: AtomicUsize::new(0),
+            }),
             me: taken.me,
             ears: OnceLock::new(),
             ears_turn: Mutex::new(()),

@@ -7,11 +7,12 @@
 //!
 //! ```text
 //!   send ── socket full, or not there ──► leave word at the receiver's seat, send once more
-//!   receive until empty ──► word at my seat? ── yes ──► look at all my lines
+//!   receive until empty ── more than one? ──► word at my seat? ── yes ──► look at all my lines
 //! ```
 //!
-//! Full means that the receiver has messages to read, and it looks for word after the last of them;
-//! so either the second send arrives or the word is found.
+//! Full means that the receiver has messages to read, more than one (net.unix.max_dgram_qlen and
+//! one more), and it looks for word after the last of them; so either the second send arrives or
+//! the word is found. A receiver that reads a single message saves the look.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -73,20 +74,21 @@ impl Ears {
         let _ = self.socket.readable().await;
     }
 
-    /// The claims that messages name, as many as a round takes.
-    pub(crate) fn messages(&self, me: SessionRef) -> Vec<ClaimId> {
-        let mut claims = Vec::new();
+    /// The claims that messages name, as many as a round takes, and how many messages there were.
+    pub(crate) fn messages(&self, me: SessionRef) -> (Vec<ClaimId>, usize) {
+        let (mut claims, mut count) = (Vec::new(), 0);
         let mut bytes = [0; LEN + 1];
         for _ in 0..BATCH {
             // By rustix: recv of libc is a place where a thread can be cancelled, which costs.
             let read = || Ok(recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT)?);
             let Ok((len, _)) = self.socket.try_io(Interest::READABLE, read) else { break };
+            count += 1;
             let id = u64::from_le_bytes(part(&bytes, 8));
             if len == LEN && bytes.starts_with(MAGIC) && id == me.id {
                 claims.push(ClaimId::new(u128::from_le_bytes(part(&bytes, 16))));
             }
         }
-        claims
+        (claims, count)
     }
 
     /// The keys of watched processes that have ended, once one has. May be dropped: they are given

@@ -20,6 +20,11 @@ fn the_other_processes() {
     common::actor::main();
 }
 
+#[test]
+fn and_all_of_it_in_shared_directories() {
+    common::again_in_shared_directories();
+}
+
 /// An actor in a mount namespace of its own, after a line of shell that sees `$DIR`.
 fn in_namespace(shell: &str, dir: &Path) -> Actor {
     let actor = common::actor_command(dir);
@@ -36,7 +41,7 @@ fn in_namespace(shell: &str, dir: &Path) -> Actor {
 
 #[test]
 fn a_full_disk_takes_nothing_and_lets_go_of_what_was_held() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actor = in_namespace("mount -t tmpfs -o size=256k none \"$DIR\"", dir.path());
     assert!(actor.hear("ready").starts_with("ready"));
     let (id, token) = actor.hold("held");
@@ -68,7 +73,7 @@ fn a_full_disk_takes_nothing_and_lets_go_of_what_was_held() {
 
 #[test]
 fn a_read_only_directory_says_so() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let shell = "mount --bind \"$DIR\" \"$DIR\"; mount -o remount,ro,bind \"$DIR\"";
     let mut actor = in_namespace(shell, dir.path());
     let refused = actor.hear("ready|ended");
@@ -83,7 +88,7 @@ async fn refused(store: LocalStore) -> Error {
 
 #[tokio::test]
 async fn what_is_not_a_directory_is_refused() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let file = dir.path().join("file");
     std::fs::write(&file, "x").expect("written");
     let error = refused(LocalStore::at(&file)).await;
@@ -94,7 +99,7 @@ async fn what_is_not_a_directory_is_refused() {
 
 #[tokio::test]
 async fn a_directory_with_a_long_path_will_do() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut deep = dir.path().to_owned();
     for _ in 0..10 {
         deep.push("d".repeat(100));
@@ -114,7 +119,7 @@ async fn a_directory_with_a_long_path_will_do() {
 
 #[tokio::test]
 async fn hostile_files_are_refused_and_nothing_hangs() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let lines = dir.path().join("lines");
     std::fs::write(lines.join("garbage"), [7; 5_000]).expect("written");
@@ -143,7 +148,7 @@ async fn hostile_files_are_refused_and_nothing_hangs() {
 
 #[tokio::test]
 async fn a_line_that_is_overwritten_is_an_error_and_not_a_grant() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let one = claim(&env, "l", Mode::Exclusive, Patience::Wait);
     session.claim(&one).await.expect("answer");
@@ -159,7 +164,7 @@ async fn a_line_that_is_overwritten_is_an_error_and_not_a_grant() {
 #[tokio::test]
 async fn damaged_tables_are_refused() {
     for file in ["sessions", "tokens"] {
-        let dir = tempfile::tempdir().expect("dir");
+        let dir = common::dir();
         drop(session(dir.path()).await);
         std::fs::write(dir.path().join(file), [9; 200]).expect("written");
         let error = refused(LocalStore::at(dir.path())).await;
@@ -233,7 +238,7 @@ fn another_user_is_told_what_to_change_where_it_may_not() {
 
 #[test]
 fn a_child_that_inherits_the_session_keeps_its_locks() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     one.hold("l");
     let heir = one.ask("bequeath", "heir");
@@ -253,7 +258,7 @@ fn flock_url(dir: &Path, files: &Path) -> PathBuf {
 
 #[test]
 fn users_of_flock_are_excluded_and_exclude() {
-    let (dir, files) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let (dir, files) = (common::dir(), tempfile::tempdir().expect("dir"));
     let url = flock_url(dir.path(), files.path());
     let file = files.path().join("job");
     let (mut one, mut two) = (Actor::start(&url), Actor::start(&url));
@@ -292,7 +297,7 @@ fn users_of_flock_are_excluded_and_exclude() {
 
 #[test]
 fn flock_with_readers_and_names_that_are_no_files() {
-    let (dir, files) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let (dir, files) = (common::dir(), tempfile::tempdir().expect("dir"));
     let mut one = Actor::start(&flock_url(dir.path(), files.path()));
     assert!(one.ask("try job shared", "granted|busy").starts_with("granted"));
     let file = files.path().join("job");

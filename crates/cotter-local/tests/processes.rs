@@ -13,8 +13,13 @@ fn the_other_processes() {
 }
 
 #[test]
+fn and_all_of_it_in_shared_directories() {
+    common::again_in_shared_directories();
+}
+
+#[test]
 fn the_line_is_in_order_over_processes_and_tasks() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     let (mut id, mut token) = one.hold("l");
     let queue: Vec<(bool, u32)> = [true, false, false, true, false, true]
@@ -35,7 +40,7 @@ fn the_line_is_in_order_over_processes_and_tasks() {
 
 #[test]
 fn a_killed_holder_frees_its_lock() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     let (_, first) = one.hold("l");
     two.queue("l");
@@ -45,7 +50,7 @@ fn a_killed_holder_frees_its_lock() {
 
 #[test]
 fn a_try_after_a_kill_is_granted_and_a_refused_try_leaves_no_trace() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     one.hold("l");
     assert_eq!(two.ask("try l", "granted|busy"), "busy");
@@ -57,7 +62,7 @@ fn a_try_after_a_kill_is_granted_and_a_refused_try_leaves_no_trace() {
 
 #[test]
 fn a_killed_head_of_the_queue_is_passed_over() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..3).map(|_| Actor::start(dir.path())).collect();
     let (id, _) = actors[0].hold("l");
     actors[1].queue("l");
@@ -69,7 +74,7 @@ fn a_killed_head_of_the_queue_is_passed_over() {
 
 #[test]
 fn the_holder_and_the_head_die_at_once() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..4).map(|_| Actor::start(dir.path())).collect();
     actors[0].hold("l");
     for actor in &mut actors[1..] {
@@ -83,7 +88,7 @@ fn the_holder_and_the_head_die_at_once() {
 
 #[test]
 fn every_second_of_a_hundred_waiters_dies() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..101).map(|_| Actor::start(dir.path())).collect();
     let (mut id, mut token) = actors[0].hold("l");
     for actor in &mut actors[1..] {
@@ -103,7 +108,7 @@ fn every_second_of_a_hundred_waiters_dies() {
 
 #[test]
 fn a_stopped_holder_keeps_its_lock() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     let (id, _) = one.hold("l");
     one.signal(Signal::STOP);
@@ -117,7 +122,7 @@ fn a_stopped_holder_keeps_its_lock() {
 
 #[test]
 fn a_waiter_that_leaves_hands_its_watch_on() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..3).map(|_| Actor::start(dir.path())).collect();
     actors[0].hold("l");
     let middle = actors[1].queue("l");
@@ -131,7 +136,7 @@ fn a_waiter_that_leaves_hands_its_watch_on() {
 #[test]
 fn any_of_several_holders_may_die() {
     for dead in 0..3 {
-        let dir = tempfile::tempdir().expect("dir");
+        let dir = common::dir();
         let mut actors: Vec<Actor> = (0..4).map(|_| Actor::start(dir.path())).collect();
         for actor in &mut actors[..3] {
             let answer = actor.ask("claim s permits 1 3", "granted|queued");
@@ -145,7 +150,7 @@ fn any_of_several_holders_may_die() {
 
 #[test]
 fn a_new_head_watches_all_holders() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..4).map(|_| Actor::start(dir.path())).collect();
     let answer = actors[0].ask("claim s permits 1 2", "granted|queued");
     let id: u32 = answer.split(' ').nth(1).and_then(|id| id.parse().ok()).expect("granted");
@@ -162,7 +167,7 @@ fn a_new_head_watches_all_holders() {
 
 #[test]
 fn readers_share_and_a_waiting_writer_holds_up_later_readers() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..4).map(|_| Actor::start(dir.path())).collect();
     for reader in [0, 1] {
         let answer = actors[reader].ask("claim r shared", "granted|queued");
@@ -179,7 +184,7 @@ fn readers_share_and_a_waiting_writer_holds_up_later_readers() {
 
 #[test]
 fn disagreement_on_a_limit_is_refused_and_the_dead_do_not_disagree() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     one.ask("claim s permits 1 3", "granted");
     let answer = two.ask("claim s permits 1 4", "granted|queued");
@@ -190,7 +195,7 @@ fn disagreement_on_a_limit_is_refused_and_the_dead_do_not_disagree() {
 
 #[test]
 fn lost_messages_cost_a_second_at_most() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut deaf = common::actor_command(dir.path());
     let mut one = Actor::start_with(deaf.env("COTTER_TEST_DEAF", "1"));
     let mut two = Actor::start(dir.path());
@@ -203,7 +208,7 @@ fn lost_messages_cost_a_second_at_most() {
 
 #[test]
 fn an_evicted_holder_is_told_and_the_next_goes_on() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..3).map(|_| Actor::start(dir.path())).collect();
     let (id, token) = actors[0].hold("l");
     // A session that never waited and never renewed has no socket: it finds out by its renewal.
@@ -219,7 +224,7 @@ fn an_evicted_holder_is_told_and_the_next_goes_on() {
 
 #[test]
 fn a_stopped_victim_is_told_when_it_goes_on() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     let (_, token) = one.hold("l");
     one.ask("renew", "renewed");
@@ -241,7 +246,7 @@ fn a_stopped_victim_is_told_when_it_goes_on() {
 
 #[test]
 fn nothing_is_left_behind_by_those_who_close() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     one.hold("a");
     one.hold("b");
@@ -255,7 +260,7 @@ fn nothing_is_left_behind_by_those_who_close() {
 
 #[test]
 fn who_ends_without_a_word_is_noticed_too() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (mut one, mut two) = (Actor::start(dir.path()), Actor::start(dir.path()));
     one.hold("l");
     two.queue("l");
@@ -263,13 +268,13 @@ fn who_ends_without_a_word_is_noticed_too() {
     two.turn();
 }
 
-/// A process dies before each of its writes in turn. Nobody is blocked by it, and no token is
-/// given twice.
+/// A process dies before each of its writes and stores in turn. Nobody is blocked by it, and no
+/// token is given twice.
 #[test]
 fn a_death_between_any_two_writes_blocks_nobody_and_repeats_no_token() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut last = 0;
-    for write in 1..60 {
+    for write in 1..200 {
         let mut command = common::actor_command(dir.path());
         command.env("COTTER_TEST_ABORT_AT", write.to_string());
         let mut doomed = Actor::start_unready(&mut command);

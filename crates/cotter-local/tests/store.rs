@@ -20,6 +20,11 @@ fn the_other_processes() {
     common::actor::main();
 }
 
+#[test]
+fn and_all_of_it_in_shared_directories() {
+    common::again_in_shared_directories();
+}
+
 /// Listens for events as the engine does, until the test ends.
 fn listen(env: &Env, session: &Arc<LocalSession>) {
     let session = Arc::clone(session);
@@ -45,7 +50,7 @@ async fn turn(
 
 #[tokio::test]
 async fn a_claim_sent_twice_is_one_claim_and_a_withdrawal_sent_twice_is_one() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let one = claim(&env, "l", Mode::Exclusive, Patience::Wait);
     let (first, _place) = granted(&session, &one).await;
@@ -60,7 +65,7 @@ async fn a_claim_sent_twice_is_one_claim_and_a_withdrawal_sent_twice_is_one() {
 
 #[tokio::test]
 async fn wait_may_be_dropped_and_called_again() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let (one, two) = (
         claim(&env, "l", Mode::Exclusive, Patience::Wait),
@@ -81,7 +86,7 @@ async fn wait_may_be_dropped_and_called_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_waiters_in_one_process_are_served_in_order() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let session = Arc::new(session);
     let first = claim(&env, "l", Mode::Exclusive, Patience::Wait);
@@ -113,7 +118,7 @@ async fn ten_thousand_waiters_in_one_process_are_served_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sessions_are_open_at_once() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut sessions = Vec::new();
     let mut turns = Vec::new();
     for _ in 0..1_000 {
@@ -140,7 +145,7 @@ async fn a_thousand_sessions_are_open_at_once() {
 
 #[test]
 fn a_thousand_processes_take_turns() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..1_000).map(|_| Actor::start(dir.path())).collect();
     for actor in &mut actors {
         actor.tell("cycle l 1");
@@ -159,7 +164,7 @@ fn a_thousand_processes_take_turns() {
 /// More messages than a socket takes, while nobody listens: none of the turns is lost.
 #[tokio::test]
 async fn a_full_socket_loses_no_turn() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, one) = session(dir.path()).await;
     let (_, two) = session(dir.path()).await;
     let two = Arc::new(two);
@@ -181,7 +186,7 @@ async fn a_full_socket_loses_no_turn() {
 
 #[tokio::test]
 async fn a_dropped_session_frees_what_it_held() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, one) = session(dir.path()).await;
     let (_, two) = session(dir.path()).await;
     let two = Arc::new(two);
@@ -195,7 +200,7 @@ async fn a_dropped_session_frees_what_it_held() {
 
 #[test]
 fn more_locks_are_held_than_files_may_be_open() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let actor = common::actor_command(dir.path());
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -n 128; exec \"$0\" \"$@\""]);
@@ -220,7 +225,7 @@ fn more_locks_are_held_than_files_may_be_open() {
 
 #[tokio::test]
 async fn hostile_names_stay_in_their_directory() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let inner = dir.path().join("inner");
     let (env, session) = session(&inner).await;
     let long = "é".repeat(127);
@@ -243,7 +248,7 @@ async fn hostile_names_stay_in_their_directory() {
 
 #[tokio::test]
 async fn a_line_up_says_who_and_since_when() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let env = Env::system().expect("clock");
     let bearer = Bearer {
         host: "host\u{1b}[31m".into(),
@@ -273,7 +278,7 @@ async fn a_line_up_says_who_and_since_when() {
 
 #[tokio::test]
 async fn a_change_is_news() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let name = LockName::new("l").expect("name");
     let one = claim(&env, "l", Mode::Exclusive, Patience::Wait);
@@ -305,7 +310,7 @@ async fn poll_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
 /// Somebody is stopped inside a line's critical section: only that line waits.
 #[tokio::test]
 async fn a_line_whose_mutex_is_stuck_holds_up_nobody_else() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let session = Arc::new(session);
     let one = claim(&env, "stuck", Mode::Exclusive, Patience::Wait);
@@ -328,7 +333,7 @@ async fn a_line_whose_mutex_is_stuck_holds_up_nobody_else() {
 /// Closing is bounded, and what was on its way into the line comes to nothing.
 #[tokio::test]
 async fn closing_does_not_wait_for_a_stuck_line() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, one) = session(dir.path()).await;
     let one = Arc::new(one);
     let holder = claim(&env, "stuck", Mode::Exclusive, Patience::Wait);
@@ -351,7 +356,7 @@ async fn closing_does_not_wait_for_a_stuck_line() {
 
 #[tokio::test]
 async fn a_deleted_directory_ends_the_session() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let at = dir.path().join("locks");
     let (env, session) = session(&at).await;
     let one = claim(&env, "l", Mode::Exclusive, Patience::Wait);
@@ -374,7 +379,7 @@ async fn a_deleted_directory_ends_the_session() {
 
 #[tokio::test]
 async fn a_line_file_removed_by_hand_is_noticed_by_the_renewal() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let one = claim(&env, "l", Mode::Exclusive, Patience::Wait);
     granted(&session, &one).await;

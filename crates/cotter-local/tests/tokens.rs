@@ -13,9 +13,14 @@ fn the_other_processes() {
     common::actor::main();
 }
 
+#[test]
+fn and_all_of_it_in_shared_directories() {
+    common::again_in_shared_directories();
+}
+
 #[tokio::test]
 async fn tokens_rise_over_close_gc_and_forgotten_files() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut last = None;
     for round in 0..20 {
         let (env, session) = session(dir.path()).await;
@@ -45,7 +50,7 @@ async fn tokens_rise_over_close_gc_and_forgotten_files() {
 
 #[tokio::test]
 async fn who_has_a_removed_file_open_finds_out() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, one) = session(dir.path()).await;
     let (_, two) = session(dir.path()).await;
     let first = claim(&env, "l", Mode::Exclusive, Patience::Try);
@@ -61,7 +66,7 @@ async fn who_has_a_removed_file_open_finds_out() {
 
 #[test]
 fn tokens_rise_over_a_new_start_of_the_machine() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut last = 0;
     for boot in ["1", "2", "3"] {
         let mut command = common::actor_command(dir.path());
@@ -83,7 +88,7 @@ fn tokens_rise_over_a_new_start_of_the_machine() {
 /// A line must not give a token that the disk does not cover.
 #[tokio::test]
 async fn the_ceiling_is_raised_before_it_is_reached() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let (env, session) = session(dir.path()).await;
     let one = claim(&env, "l", Mode::Exclusive, Patience::Wait);
     let (_, place) = granted(&session, &one).await;
@@ -131,7 +136,7 @@ async fn who_opens_makes_up_for_one_that_died_opening() {
 
 #[test]
 fn gc_races_with_those_who_open() {
-    let dir = tempfile::tempdir().expect("dir");
+    let dir = common::dir();
     let mut actors: Vec<Actor> = (0..4).map(|_| Actor::start(dir.path())).collect();
     let logs: Vec<_> = ["a", "b"].map(|name| dir.path().join(format!("{name}.log"))).into();
     for actor in &mut actors {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{claim, granted, session};
-use cotter_core::contract::{Answer, Mode, Patience, Session};
-use cotter_core::env::Env;
+use cotter_core::contract::{Answer, Claim, Mode, Patience, Session};
+use cotter_core::env::{Clock, Env, VirtualClock};
 use cotter_core::front::{Client, Options};
 use cotter_core::{Kind, LockName};
 use cotter_local::{LocalSession, LocalStore};
@@ -19,6 +19,12 @@ use cotter_local::{LocalSession, LocalStore};
 #[test]
 fn the_other_processes() {
     common::actor::main();
+}
+
+/// The claim as if it were asked a second from now: no need to let that second pass.
+fn later(mut claim: Claim) -> Claim {
+    claim.asked_at = claim.asked_at.after(Duration::from_secs(1));
+    claim
 }
 
 #[tokio::test]
@@ -32,7 +38,7 @@ async fn an_idle_line_removed_by_hand_is_not_locked_twice() {
     std::fs::remove_file(dir.path().join("lines/l")).expect("removed");
     let second = claim(&env, "l", Mode::Exclusive, Patience::Try);
     granted(&two, &second).await;
-    let third = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    let third = later(claim(&env, "l", Mode::Exclusive, Patience::Try));
     let answer = one.claim(&third).await.expect("an answer");
     assert!(matches!(answer, Answer::Busy), "two hold it: {answer:?}");
 }
@@ -49,7 +55,7 @@ async fn a_directory_removed_while_idle_is_noticed_by_the_next_claim() {
     let (_, two) = session(&at).await;
     let second = claim(&env, "l", Mode::Exclusive, Patience::Try);
     granted(&two, &second).await;
-    let third = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    let third = later(claim(&env, "l", Mode::Exclusive, Patience::Try));
     let error = one.claim(&third).await.expect_err("its directory is gone");
     assert_eq!(error.kind(), Kind::SessionOver, "{error}");
 }
@@ -58,11 +64,17 @@ async fn a_directory_removed_while_idle_is_noticed_by_the_next_claim() {
 async fn a_client_goes_on_in_the_new_directory_and_is_excluded_there() {
     let dir = tempfile::tempdir().expect("dir");
     let at = dir.path().join("locks");
-    let open = async || Client::open(LocalStore::at(&at), Options::default()).await.expect("open");
-    let one = open().await;
+    let clock = VirtualClock::new();
+    let open = async |seed| {
+        let env = Some(Env::with_clock(Arc::clone(&clock) as Arc<dyn Clock>, seed));
+        let options = Options { env, ..Options::default() };
+        Client::open(LocalStore::at(&at), options).await.expect("open")
+    };
+    let one = open(1).await;
     drop(one.lock("l").acquire().await.expect("free"));
     std::fs::remove_dir_all(&at).expect("removed");
-    let two = open().await;
+    clock.advance(Duration::from_secs(1));
+    let two = open(2).await;
     let _guard = two.lock("l").acquire().await.expect("free");
     assert!(one.lock("l").try_acquire().await.expect("an answer").is_none(), "two hold it");
 }
@@ -76,10 +88,8 @@ async fn a_directory_moved_away_while_idle_is_noticed_after_a_second() {
     let (_, place) = granted(&one, &first).await;
     one.withdraw(&first, Some(place)).await.expect("idle");
     std::fs::rename(&at, dir.path().join("elsewhere")).expect("moved");
-    let mut later = claim(&env, "l", Mode::Exclusive, Patience::Try);
-    // Asked a second after the session was last known to stand: no need to let that pass.
-    later.asked_at = later.asked_at.after(Duration::from_secs(1));
-    let error = one.claim(&later).await.expect_err("its directory is gone");
+    let second = later(claim(&env, "l", Mode::Exclusive, Patience::Try));
+    let error = one.claim(&second).await.expect_err("its directory is gone");
     assert_eq!(error.kind(), Kind::SessionOver, "{error}");
 }
 

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //!      0 ┌──────────────────────────────────────────────┐
-//!        │ magic, version, length of the name, the name │  written once
+//!        │ magic, way, length of the name, the name     │  written once
+//!    512 ├──────────────────────────────────────────────┤
+//!        │ the mutex and what belongs to it             │  mapped files only: see `page`
+//!    896 ├──────────────────────────────────────────────┤
+//!        │ the header's second copy                     │  mapped files only
 //!    960 ├──────────────────────────────────────────────┤
 //!        │ header: boot, counter, first, tail, ...      │  64 bytes, every change is one write
 //!   1024 ├──────────────────────────────────────────────┤
@@ -11,16 +15,21 @@
 //!        │ slot 1 ...                                   │
 //! ```
 //!
-//! No write crosses a page of 4,096 bytes, so a process that is killed in the middle of one leaves
-//! it done or not done (the kernel looks for a deadly signal between pages only). Numbers are
-//! little-endian. Header and slots carry a checksum: not against an adversary, who may write what
-//! he likes, but so that garbage is told from a line.
+//! The way, once written, is for the file's life, so that two processes never use two mutexes on
+//! one line. No write crosses a page of 4,096 bytes, so a process that is killed in the middle of
+//! one leaves it done or not done (the kernel looks for a deadly signal between pages only).
+//! Numbers are little-endian. Header and slots carry a checksum: not against an adversary, who
+//! may write what he likes, but so that garbage is told from a line. A slot's leaves out what
+//! changes while it stands in the line, its state and the length of its text: they are changed in
+//! one aligned word.
 
 use cotter_core::contract::{ClaimId, Mode};
 use cotter_core::env::Moment;
 
+use crate::page::{SEQUENCE_AT, counting};
 use crate::sessions::SessionRef;
 
+pub(crate) const TITLE_LEN: usize = 512;
 pub(crate) const HEADER_AT: u64 = 960;
 pub(crate) const HEADER_LEN: usize = 64;
 pub(crate) const SLOTS_AT: u64 = 1024;
@@ -32,8 +41,25 @@ pub(crate) const NEW_FILE_LEN: usize = 4096;
 /// The longest line. A million claims for one lock is a mistake, not a load.
 pub(crate) const SLOTS_MAX: u32 = 1 << 20;
 
-const MAGIC: &[u8; 8] = b"cotter\x01L";
+const MAGIC: &[u8; 7] = b"cotter\x02";
 const DEAD: u32 = 1;
+
+/// The part of a slot that changes: kind, state, length of the text.
+const MARK: std::ops::Range<usize> = 52..56;
+
+/// How a line's critical section is entered, and its first page changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By flock(2), with pread and pwrite: whoever may use the directory cannot kill the others.
+    Calls,
+    /// By a mutex in the page, which is mapped: in directories that nobody else may write to.
+    Mapped,
+}
+
+/// Where a slot's changing part is.
+pub(crate) fn mark_at(index: u32) -> u64 {
+    slot_at(index) + MARK.start as u64
+}
 
 /// Where a slot's bytes begin.
 pub(crate) fn slot_at(index: u32) -> u64 {
@@ -41,9 +67,13 @@ pub(crate) fn slot_at(index: u32) -> u64 {
 }
 
 /// The first part of a new file.
-pub(crate) fn title(name: &str) -> Vec<u8> {
+pub(crate) fn title(name: &str, way: Way) -> Vec<u8> {
     let mut bytes = vec![0; NEW_FILE_LEN];
-    bytes[..8].copy_from_slice(MAGIC);
+    bytes[..7].copy_from_slice(MAGIC);
+    bytes[7] = match way {
+        Way::Calls => b'C',
+        Way::Mapped => b'M',
+    };
     // A name has at most 255 bytes.
     bytes[8] = name.len() as u8;
     bytes[9..9 + name.len()].copy_from_slice(name.as_bytes());
@@ -55,21 +85,22 @@ pub(crate) fn title(name: &str) -> Vec<u8> {
 pub(crate) enum Title {
     /// Nothing yet: the file was made and never filled.
     Blank,
-    Name(String),
+    Name(String, Way),
     Foreign,
 }
 
 pub(crate) fn read_title(bytes: &[u8]) -> Title {
-    let head = &bytes[..bytes.len().min(HEADER_AT as usize)];
+    let head = &bytes[..bytes.len().min(TITLE_LEN)];
     if head.iter().all(|byte| *byte == 0) {
         return Title::Blank;
     }
-    let name = match head.strip_prefix(MAGIC) {
-        Some([len, rest @ ..]) => rest.get(..usize::from(*len)),
-        _ => None,
+    let (way, name) = match head.strip_prefix(MAGIC) {
+        Some([b'C', len, rest @ ..]) => (Way::Calls, rest.get(..usize::from(*len))),
+        Some([b'M', len, rest @ ..]) => (Way::Mapped, rest.get(..usize::from(*len))),
+        _ => return Title::Foreign,
     };
     match name.map(std::str::from_utf8) {
-        Some(Ok(name)) if !name.is_empty() => Title::Name(name.to_owned()),
+        Some(Ok(name)) if !name.is_empty() => Title::Name(name.to_owned(), way),
         _ => Title::Foreign,
     }
 }
@@ -98,6 +129,13 @@ pub(crate) enum HeaderRead {
     Blank,
     Good(Header),
     Damaged,
+}
+
+/// The header that counts, in the first bytes of a file that another process may be writing to.
+pub(crate) fn header_in(head: &[u8; SLOTS_AT as usize]) -> HeaderRead {
+    let sequence = u64::from_ne_bytes(part(head, SEQUENCE_AT));
+    let before_slots = 2 - counting(sequence);
+    Header::decode(&part(head, SLOTS_AT as usize - before_slots * HEADER_LEN))
 }
 
 impl Header {
@@ -163,10 +201,9 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn encode(&self) -> [u8; FIXED_LEN] {
-        let (kind, count, limit) = match self.mode {
-            Mode::Exclusive => (1, 0, 0),
-            Mode::Shared => (2, 0, 0),
-            Mode::Permits { count, limit } => (3, count, limit),
+        let (count, limit) = match self.mode {
+            Mode::Exclusive | Mode::Shared => (0, 0),
+            Mode::Permits { count, limit } => (count, limit),
         };
         let mut bytes = [0; FIXED_LEN];
         bytes[..8].copy_from_slice(&self.ticket.to_le_bytes());
@@ -176,14 +213,27 @@ impl Slot {
         bytes[40..44].copy_from_slice(&self.session.seat.to_le_bytes());
         bytes[44..48].copy_from_slice(&u32::to_le_bytes(count));
         bytes[48..52].copy_from_slice(&u32::to_le_bytes(limit));
-        bytes[52] = kind;
-        bytes[53] = match self.state {
+        // The checksum is of the kind alone of these four.
+        bytes[MARK.start] = self.mark()[0];
+        let mut bytes = sealed(bytes);
+        bytes[MARK].copy_from_slice(&self.mark());
+        bytes
+    }
+
+    /// The bytes that change while it stands in the line.
+    pub(crate) fn mark(&self) -> [u8; 4] {
+        let kind = match self.mode {
+            Mode::Exclusive => 1,
+            Mode::Shared => 2,
+            Mode::Permits { .. } => 3,
+        };
+        let state = match self.state {
             State::Free => 1,
             State::Live => 2,
             State::Evicted => 3,
         };
-        bytes[54..56].copy_from_slice(&self.text_len.to_le_bytes());
-        sealed(bytes)
+        let [low, high] = self.text_len.to_le_bytes();
+        [kind, state, low, high]
     }
 
     /// `None` for bytes that no session of this version has written.
@@ -203,7 +253,9 @@ impl Slot {
             _ => return None,
         };
         let text_len = u16::from_le_bytes(part(bytes, 54));
-        if !is_sealed(bytes) || usize::from(text_len) > TEXT_LEN_MAX {
+        let mut unmarked = *bytes;
+        unmarked[53..56].fill(0);
+        if !is_sealed(&unmarked) || usize::from(text_len) > TEXT_LEN_MAX {
             return None;
         }
         Some(Self {

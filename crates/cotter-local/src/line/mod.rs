@@ -14,7 +14,7 @@
 //!
 //!   come   write slot `tail`, then header {counter, tail + 1}   (an empty line: one write of both)
 //!   leave  at the front: header {first = next kept slot}        elsewhere: the slot becomes free
-//!   evict  the slot becomes out, with words
+//!   evict  the words, then the slot becomes out
 //!   pack   copy the kept slots to where none are, then header {first, tail}
 //! ```
 //!
@@ -29,27 +29,20 @@ use cotter_core::queue::Tally;
 
 use crate::sessions::SessionRef;
 
+mod bytes;
 pub(crate) mod format;
 
+pub(crate) use bytes::{Bytes, SlotBytes};
+
 use format::{
-    FIXED_LEN, HEADER_AT, HEADER_LEN, Header, HeaderRead, SLOT_LEN, SLOTS_AT, SLOTS_MAX, Slot,
-    State, TEXT_LEN_MAX, fitting, part, slot_at,
+    FIXED_LEN, HEADER_LEN, Header, SLOT_LEN, SLOTS_AT, SLOTS_MAX, Slot, State, TEXT_LEN_MAX,
+    fitting, mark_at, part, slot_at,
 };
 
 /// Slots that are read at once: one page.
 const WINDOW: u32 = 8;
 /// From this many slots on, a line is packed whenever it has doubled.
 const PACK_FROM: u32 = 64;
-
-/// A file, or what a test has in its place.
-pub(crate) trait Bytes {
-    /// Reads up to the buffer's length; less only at the end of the file.
-    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize>;
-    /// Writes everything, or fails.
-    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Cuts the file.
-    fn cut(&self, len: u64) -> io::Result<()>;
-}
 
 /// Why a step did not do what it should.
 #[derive(Debug)]
@@ -130,17 +123,8 @@ pub(crate) struct Line<'a, B: Bytes> {
     window_len: u32,
 }
 
-pub(crate) type SlotBytes = [u8; FIXED_LEN];
-
-/// What the header says, and the fixed bytes of slot 0: mostly all that a step needs, in one read.
-pub(crate) fn read_header<B: Bytes>(bytes: &B) -> io::Result<(HeaderRead, SlotBytes)> {
-    let mut read = [0; HEADER_LEN + FIXED_LEN];
-    bytes.read_at(HEADER_AT, &mut read)?;
-    Ok((Header::decode(&part(&read, 0)), part(&read, HEADER_LEN)))
-}
-
 pub(crate) fn write_header<B: Bytes>(bytes: &B, header: &Header) -> io::Result<()> {
-    bytes.write_at(HEADER_AT, &header.encode())
+    bytes.write_header(&header.encode())
 }
 
 impl<'a, B: Bytes> Line<'a, B> {
@@ -157,9 +141,9 @@ impl<'a, B: Bytes> Line<'a, B> {
 
     /// The slot at this index, through the window.
     fn slot(&mut self, index: u32) -> Result<Slot, Trouble> {
-        let bytes = match self.slot_0 {
-            Some(bytes) if index == 0 => bytes,
-            _ => {
+        let bytes = match self.at_hand(index) {
+            Some(bytes) => bytes,
+            None => {
                 if !self.is_in_window(index) {
                     self.look_at(index)?;
                 }
@@ -175,6 +159,10 @@ impl<'a, B: Bytes> Line<'a, B> {
             return Ok(Slot { state: State::Free, ..slot });
         }
         Ok(slot)
+    }
+
+    fn at_hand(&self, index: u32) -> Option<SlotBytes> {
+        self.slot_0.filter(|_| index == 0).or_else(|| self.bytes.slot_at_hand(index))
     }
 
     fn is_in_window(&self, index: u32) -> bool {
@@ -285,7 +273,7 @@ impl<'a, B: Bytes> Line<'a, B> {
         let slot = self.slot(index)?;
         let freed = Slot { state: State::Free, ..slot };
         self.forget();
-        Ok(self.bytes.write_at(slot_at(index), &freed.encode())?)
+        Ok(self.bytes.write_mark(mark_at(index), freed.mark())?)
     }
 
     /// Puts a claim at the end of the line. Nothing has happened if it fails.
@@ -294,8 +282,13 @@ impl<'a, B: Bytes> Line<'a, B> {
         newcomer: &Newcomer<'_>,
         is_alive: &mut dyn FnMut(SessionRef) -> bool,
     ) -> Result<Spot, Trouble> {
-        if self.header.tail >= PACK_FROM && self.header.tail.is_power_of_two() {
+        let tail = self.header.tail;
+        if tail >= PACK_FROM && tail.is_power_of_two() {
             self.pack(is_alive)?;
+        } else if tail > 0 && tail == self.bytes.slots_at_hand() {
+            // A short line that never ends: it stays where it costs no calls. To ask who is dead
+            // would cost some.
+            self.pack(&mut |_| true)?;
         }
         if self.header.tail >= SLOTS_MAX {
             return Err(Trouble::Full);
@@ -332,11 +325,11 @@ impl<'a, B: Bytes> Line<'a, B> {
             self.forget();
         }
         let written = if was.is_empty() {
-            self.bytes.write_at(HEADER_AT, &bytes[..end])
+            self.bytes.write_front(&bytes[..end])
         } else {
             self.bytes
                 .write_at(slot_at(index), &bytes[HEADER_LEN..end])
-                .and_then(|()| self.bytes.write_at(HEADER_AT, &bytes[..HEADER_LEN]))
+                .and_then(|()| self.bytes.write_header(&part(&bytes, 0)))
         };
         if let Err(error) = written {
             // What may have reached the file is taken back; the header's page is there already.
@@ -398,7 +391,7 @@ impl<'a, B: Bytes> Line<'a, B> {
         is_alive: &mut dyn FnMut(SessionRef) -> bool,
     ) -> Result<Option<Seen>, Trouble> {
         for index in (self.header.first..index).rev() {
-            if !self.is_in_window(index) && (index > 0 || self.slot_0.is_none()) {
+            if self.at_hand(index).is_none() && !self.is_in_window(index) {
                 // The window so that it ends, not begins, with this slot.
                 self.look_at((index + 1).saturating_sub(WINDOW).max(self.header.first))?;
             }
@@ -417,10 +410,9 @@ impl<'a, B: Bytes> Line<'a, B> {
     pub(crate) fn evict(&mut self, seen: &Seen, words: &str) -> Result<(), Trouble> {
         let words = fitting(words, TEXT_LEN_MAX);
         let slot = Slot { state: State::Evicted, text_len: words.len() as u16, ..seen.slot };
-        let mut bytes = slot.encode().to_vec();
-        bytes.extend_from_slice(words.as_bytes());
         self.forget();
-        Ok(self.bytes.write_at(slot_at(seen.index), &bytes)?)
+        self.bytes.write_at(slot_at(seen.index) + FIXED_LEN as u64, words.as_bytes())?;
+        Ok(self.bytes.write_mark(mark_at(seen.index), slot.mark())?)
     }
 
     /// A slot's text.

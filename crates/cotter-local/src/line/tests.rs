@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use cotter_core::queue::admitted;
 use proptest::prelude::*;
 
+use super::format::HeaderRead;
 use super::*;
 
 /// A file in memory that stops taking writes when its time has come.
@@ -61,7 +62,7 @@ impl Bytes for Memory {
 }
 
 fn header_of(memory: &Memory) -> Header {
-    match read_header(memory).expect("memory reads").0 {
+    match memory.read_front().expect("memory reads").0 {
         HeaderRead::Good(header) => header,
         HeaderRead::Blank => Header { first_ticket: 1, ..Header::default() },
         HeaderRead::Damaged => panic!("a crash must not damage the header"),
@@ -343,7 +344,7 @@ proptest! {
             let hostile = Header { counter, first_ticket, first, tail, ..Header::default() };
             write_header(&memory, &hostile).expect("memory");
         }
-        if let HeaderRead::Good(mut header) = read_header(&memory).expect("memory").0 {
+        if let HeaderRead::Good(mut header) = memory.read_front().expect("memory").0 {
             let mut window = Vec::new();
             let mut line = Line::new(&memory, &mut header, None, &mut window);
             let _ = line.survey(None, Doubt::Everybody, &mut |who| who.seat > 3);

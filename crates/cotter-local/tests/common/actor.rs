@@ -174,6 +174,7 @@ impl Actor {
             ["log", path, name, times] => {
                 self.cycle(name, times.parse().unwrap_or(1), Some(path)).await
             }
+            ["storm", path, name] => self.storm(name, path).await,
             ["fill", path] => fill(path),
             ["remove", path] => {
                 std::fs::remove_file(path).map_err(failed)?;
@@ -246,6 +247,46 @@ impl Actor {
     }
 
     /// Takes and gives back a lock so many times, and says each token, or appends it to a file.
+    /// Takes and gives back the lock until it is killed. What it guards is the last token that was
+    /// given: whoever is in here with another sees that.
+    async fn storm(&mut self, name: &str, path: &str) -> Result<()> {
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let last = || {
+            let mut bytes = [0; 8];
+            file.read_exact_at(&mut bytes, 0).map(|()| u64::from_le_bytes(bytes)).map_err(failed)
+        };
+        say("storms");
+        loop {
+            let claim = self.new_claim(name, Mode::Exclusive, Patience::Wait)?;
+            let (token, place) = self.taken(&claim).await?;
+            if last()? >= token {
+                say(&format!("wrong: {token} after {}", last()?));
+            }
+            file.write_all_at(&token.to_le_bytes(), 0).map_err(failed)?;
+            std::thread::yield_now();
+            if last()? != token {
+                say(&format!("wrong: {} beside {token}", last()?));
+            }
+            self.session.withdraw(&claim, Some(place)).await?;
+        }
+    }
+
+    async fn taken(&self, claim: &Claim) -> Result<(u64, Place)> {
+        match self.session.claim(claim).await? {
+            Answer::Granted(grant, place) => Ok((grant.token.number(), place)),
+            Answer::Queued(mut place) => loop {
+                tokio::select! {
+                    grant = self.session.wait(claim, &mut place) => {
+                        return Ok((grant?.token.number(), place));
+                    }
+                    _ = self.session.event() => {}
+                }
+            },
+            Answer::Busy => Err(Error::new(cotter_core::Kind::Store, "it waits")),
+        }
+    }
+
     async fn cycle(&mut self, name: &str, times: u32, log: Option<&str>) -> Result<()> {
         let note = |token: FencingToken| {
             let Some(path) = log else {

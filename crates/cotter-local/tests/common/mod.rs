@@ -19,6 +19,60 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Longer than anything here takes on a busy machine. Nothing waits for it to pass.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
+/// Set where the tests are to run in directories that everybody may write in, in which lines are
+/// entered by flock(2) and not by the mutex in a mapped page.
+const SHARED: &str = "COTTER_TEST_SHARED_DIRECTORIES";
+
+pub(crate) fn is_shared() -> bool {
+    std::env::var_os(SHARED).is_some()
+}
+
+/// A directory for locks.
+pub(crate) fn dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("dir");
+    if is_shared() {
+        share(dir.path());
+    }
+    dir
+}
+
+pub(crate) fn share(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(dir, everybody).expect("it is ours");
+}
+
+/// Looks until it is so.
+pub(crate) fn until(is_so: impl Fn() -> bool, what: &str) {
+    let clock = cotter_core::env::wall_clock;
+    let end = clock() + LONG;
+    while !is_so() {
+        assert!(clock() < end, "waited for: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Runs all tests of this program again, with directories that everybody may write in.
+pub(crate) fn again_in_shared_directories() {
+    if is_shared() {
+        return;
+    }
+    let mut again = Command::new(std::env::current_exe().expect("a test has a path"));
+    again.env(SHARED, "yes").args(["--skip", "shared_directories", "--test-threads=2"]);
+    let ended = again.output().expect("it starts");
+    assert!(
+        ended.status.success(),
+        "in shared directories:\n{}{}",
+        String::from_utf8_lossy(&ended.stdout),
+        String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+/// How the file of a lock says that it is entered: `C` by calls, `M` mapped.
+pub(crate) fn way(dir: &Path, name: &str) -> u8 {
+    std::fs::read(dir.join("lines").join(name)).expect("a line file")[7]
+}
+
 /// A process of this very test program that is an actor: it runs the one test of that name, which
 /// every file of tests has.
 pub(crate) fn actor_command(target: impl AsRef<OsStr>) -> Command {
@@ -66,6 +120,23 @@ impl Actor {
     pub(crate) fn tell(&mut self, command: &str) {
         let input = self.input.as_mut().expect("it listens");
         writeln!(input, "{command}").expect("it lives");
+    }
+
+    /// As [`Self::tell`], to one that may have died.
+    pub(crate) fn try_tell(&mut self, commands: &str) -> std::io::Result<()> {
+        writeln!(self.input.as_mut().expect("it listens"), "{commands}")
+    }
+
+    /// Whether none of the words has been said yet.
+    pub(crate) fn has_not_said(&mut self, words: &str) -> bool {
+        self.kept.extend(self.said.try_iter());
+        !self.kept.iter().any(|line| words.split('|').any(|word| line.starts_with(word)))
+    }
+
+    /// What one that has ended has said and nobody heard.
+    pub(crate) fn said_all(&mut self) -> Vec<String> {
+        self.kept.extend(self.said.iter());
+        std::mem::take(&mut self.kept)
     }
 
     /// The next line that begins with one of the words (separated by `|`), or with `error`.
@@ -133,7 +204,7 @@ impl Drop for Actor {
     }
 }
 
-fn numbers(answer: &str) -> (u32, u64) {
+pub(crate) fn numbers(answer: &str) -> (u32, u64) {
     let mut words = answer.split(' ').skip(1);
     let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).expect(answer);
     (u32::try_from(number()).expect(answer), number())
@@ -179,16 +250,27 @@ pub(crate) fn files(dir: &Path, sub: &str) -> Vec<String> {
     names
 }
 
+/// Where the header that counts is.
+pub(crate) fn header_at(path: &Path) -> u64 {
+    let bytes = std::fs::read(path).expect("a line file");
+    let sequence = u64::from_ne_bytes(bytes[520..528].try_into().expect("eight"));
+    if sequence % 2 == 1 { 896 } else { 960 }
+}
+
 /// Sets the counter of a line file that nobody stands in.
 pub(crate) fn set_counter(path: &Path, counter: u64) {
-    let mut bytes = std::fs::read(path).expect("a line file");
-    bytes[976..984].copy_from_slice(&counter.to_le_bytes());
-    bytes[984..992].copy_from_slice(&(counter + 1).to_le_bytes());
-    let sum = bytes[960..1016].chunks_exact(8).fold(0x0063_6f74_7465_7221_u64, |sum, word| {
+    use std::os::unix::fs::FileExt;
+    let bytes = std::fs::read(path).expect("a line file");
+    let at = header_at(path);
+    let mut header = bytes[at as usize..at as usize + 64].to_vec();
+    header[16..24].copy_from_slice(&counter.to_le_bytes());
+    header[24..32].copy_from_slice(&(counter + 1).to_le_bytes());
+    let sum = header[..56].chunks_exact(8).fold(0x0063_6f74_7465_7221_u64, |sum, word| {
         (sum ^ u64::from_le_bytes(word.try_into().expect("eight")))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     });
-    bytes[1016..1024].copy_from_slice(&sum.to_le_bytes());
-    std::fs::write(path, bytes).expect("written");
+    header[56..].copy_from_slice(&sum.to_le_bytes());
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("it is there");
+    file.write_all_at(&header, at).expect("written");
 }
