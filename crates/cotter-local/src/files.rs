@@ -126,7 +126,8 @@ pub(crate) fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-/// Makes what is missing of the path, for the user alone: who wants to share it says so by its mode.
+/// Makes what is missing of the path, for the user alone: who wants to share it says so by its
+/// mode.
 fn make_directories(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     if path.is_dir() {
@@ -348,7 +349,7 @@ pub(crate) fn explained(error: io::Error, doing: &str, path: &Path) -> Error {
         }
         Some(Errno::NOLCK | Errno::INVAL | Errno::OPNOTSUPP) => (
             Kind::Unsupported,
-            "the file system cannot lock, or is not a Linux one: choose a directory on a local disk",
+            "the file system cannot lock, or is not a Linux one: use a directory on a local disk",
         ),
         Some(Errno::MFILE | Errno::NFILE) => {
             (Kind::Store, "too many files are open: raise the limit (ulimit -n)")

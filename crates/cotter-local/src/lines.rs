@@ -38,8 +38,8 @@ pub(crate) struct Ground {
     pub(crate) open: AtomicUsize,
 }
 
-/// How long a line file that was removed by hand may go on being used by those who have it open. Well
-/// within the second in which a session notices the same of its directory.
+/// How long a line file that was removed by hand may go on being used by those who have it open.
+/// Well within the second in which a session notices the same of its directory.
 const DOUBT_EVERY: Duration = Duration::from_millis(100);
 
 /// A lock's line, as this session knows it.
@@ -120,7 +120,8 @@ impl Own {
 pub(crate) struct Watch {
     pub(crate) ticket: u64,
     pub(crate) targets: Vec<SessionRef>,
-    /// Plans are numbered: they are carried out outside of the line, where one may overtake another.
+    /// Plans are numbered: they are carried out outside of the line, where one may overtake
+    /// another.
     pub(crate) plan: u64,
 }
 

@@ -184,7 +184,8 @@ impl Session for LocalSession {
         let giving_back = async {
             for entry in entries {
                 if let Err(error) = shared.withdraw(&entry).await {
-                    tracing::warn!(lock = %entry.line.name, %error, "a claim is left to be found dead");
+                    let lock = &entry.line.name;
+                    tracing::warn!(%lock, %error, "a claim is left to be found dead");
                 }
             }
         };

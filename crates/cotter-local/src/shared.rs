@@ -1,8 +1,8 @@
 //! What the parts of a session share, and what is to be done after a step.
 //!
 //! Locks are taken in this order and never the other way round: a line's gate and byte, then
-//! [`State`], then an entry. `State` is a leaf: nothing waits, and no system call on a line is made,
-//! while it is held.
+//! [`State`], then an entry. `State` is a leaf: nothing waits, and no system call on a line is
+//! made, while it is held.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -211,7 +211,8 @@ impl Shared {
                 after.events.push(Event::Gone(entry.id, why));
             }
         }
-        // After a message it is our turn, or our neighbour has left; who has died is another matter.
+        // After a message it is our turn, or our neighbour has left; who has died is another
+        // matter.
         let doubt = if what.doubt { Doubt::Everybody } else { Doubt::Newcomers };
         let survey = line.survey(None, doubt, &mut |who| self.is_alive(who))?;
         line.settle(None, &survey)?;

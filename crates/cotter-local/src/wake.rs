@@ -1,9 +1,10 @@
 //! Telling another session that its turn may have come, without polling and without a thread.
 //!
-//! A session that waits, or holds for longer than a second, has a datagram socket `wake/<seat>.<id>`.
-//! Whoever changes a line tells those whom it concerns. A message is a hint and nothing more: it
-//! names a claim, and whoever gets it looks at that claim's line. So a lost, late, doubled or forged
-//! message does no harm; a lost one is made up for within a second by the renewal.
+//! A session that waits, or holds for longer than a second, has a datagram socket
+//! `wake/<seat>.<id>`. Whoever changes a line tells those whom it concerns. A message is a hint and
+//! nothing more: it names a claim, and whoever gets it looks at that claim's line. So a lost, late,
+//! doubled or forged message does no harm; a lost one is made up for within a second by the
+//! renewal.
 //!
 //! ```text
 //!   send ── socket full, or not there ──► leave word at the receiver's seat, send once more

@@ -88,8 +88,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Re-entry** by an owner, **limits** for work that may hang, and an **eviction**, which names the
-//! token it is about so that it never hits a later holder.
+//! **Re-entry** by an owner, **limits** for work that may hang, and an **eviction**, which names
+//! the token it is about so that it never hits a later holder.
 //!
 //! ```
 //! use std::time::Duration;

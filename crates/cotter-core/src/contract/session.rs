@@ -24,8 +24,8 @@ pub trait Store: Send + Sync + 'static {
     /// The store's URL as it may be shown to people: no password, no key.
     fn address(&self) -> String;
 
-    /// Asks for another lease for the sessions that are opened from now on: how long the store keeps
-    /// the claims of a client that it no longer hears.
+    /// Asks for another lease for the sessions that are opened from now on: how long the store
+    /// keeps the claims of a client that it no longer hears.
     ///
     /// # Errors
     /// [`Unsupported`](crate::Kind::Unsupported) by a store without leases,

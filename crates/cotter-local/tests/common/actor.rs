@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   try NAME [shared|permits COUNT LIMIT]     -> granted ID TOKEN | busy | error KIND WORDS
-//!   claim NAME [...]                          -> granted ID TOKEN | queued ID, later: turn ID TOKEN
+//!   claim NAME [...]                          -> granted ID TOKEN | queued ID; turn ID TOKEN
 //!   withdraw ID                               -> released | gone
 //!   renew                                     -> renewed GONE
 //!   inspect NAME                              -> line HOLDERS WAITERS
