@@ -1,5 +1,6 @@
 //! The command line, parsed once: what comes out of here is valid.
 
+use std::env::VarError;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use cotter::LockName;
 use rustix::process::Signal;
 
 use crate::duration;
+use crate::exit::{Exit, Failure};
 use crate::run::signals;
 
 /// Locks for commands, and a look at who holds them.
@@ -42,10 +44,31 @@ pub(crate) enum Command {
 /// Which store.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The store, as a URL
-    #[arg(long, value_name = "URL", env = "COTTER_STORE", default_value = "local:")]
-    #[arg(hide_env_values = true)]
-    pub(crate) store: String,
+    /// The store, as a URL [default: $COTTER_STORE, or local:]
+    ///
+    /// local: is this machine's own, in /var/lib/cotter for root, and for others too if they may
+    /// write there; else in ~/.local/state/cotter. local:/DIRECTORY is one kept in that directory.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl StoreArgs {
+    /// The store's URL. An empty variable is one that is not set.
+    ///
+    /// # Errors
+    /// A usage failure: the variable is not text.
+    pub(crate) fn url(&self) -> Result<String, Failure> {
+        if let Some(url) = &self.store {
+            return Ok(url.clone());
+        }
+        match std::env::var("COTTER_STORE") {
+            Ok(url) if !url.is_empty() => Ok(url),
+            Err(VarError::NotUnicode(_)) => {
+                Err(Failure::new(Exit::USAGE, "the variable COTTER_STORE is not text"))
+            }
+            _ => Ok("local:".into()),
+        }
+    }
 }
 
 /// For commands about one lock.
@@ -76,6 +99,7 @@ pub(crate) struct ListArgs {
 
 /// For `evict`.
 #[derive(Debug, Args)]
+#[command(override_usage = "cotter evict [OPTIONS] --expect-token TOKEN LOCK")]
 pub(crate) struct EvictArgs {
     #[command(flatten)]
     pub(crate) lock: LockArgs,
@@ -124,6 +148,7 @@ pub(crate) struct RunArgs {
     pub(crate) try_only: bool,
     /// Wait no longer than this
     #[arg(short = 'w', long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) wait: Option<Duration>,
     /// The exit code if the lock was not to be had [default: 75]
     #[arg(short = 'E', long, value_name = "CODE")]
@@ -136,21 +161,27 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
 
-    /// How long the store keeps the lock for a holder it no longer hears
+    /// How long the store keeps the lock for a holder it no longer hears; local: has no lease, as
+    /// it sees at once who has ended
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) lease: Option<Duration>,
-    /// Stop the command when it has held the lock for this long
+    /// Stop the command when it has held the lock for this long, and exit 76
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) max_hold: Option<Duration>,
     /// Keep the lock for this long even if the command ends sooner
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) at_least_for: Option<Duration>,
 
-    /// If the lock is lost: kill (TERM, then KILL), warn, or signal:NAME
+    /// If the lock is lost: kill (TERM, then KILL), warn, or signal:NAME. After an eviction the
+    /// next holder may run before the command has ended
     #[arg(long, value_name = "WHAT", default_value = "kill", value_parser = IfLost::parse)]
     pub(crate) if_lost: IfLost,
     /// How long the command has between TERM and KILL [default: 5s, less where the lease is short]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) grace: Option<Duration>,
     /// The exit code if the lock was lost [default: 76]
     #[arg(long, value_name = "CODE")]
@@ -176,7 +207,7 @@ pub(crate) struct RunArgs {
 /// What to do with the command when the lock is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfLost {
-    /// Stop it before another can hold the lock.
+    /// Stop it: where a lease ends, before another can hold the lock; after an eviction, at once.
     Kill,
     /// Let it go on, and say so.
     Warn,
@@ -257,6 +288,8 @@ mod tests {
             &["a", "--label", "novalue", "--", "true"],
             &["a", "--label", "a b=c", "--", "true"],
             &["a", "--grace", "soon", "--", "true"],
+            &["a", "--wait", "-1", "--", "true"],
+            &["a", "-w", "-n", "--", "true"],
             &["a", "-v", "-q", "--", "true"],
             &["a", "-E", "256", "--", "true"],
         ] {

@@ -8,6 +8,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Reads a duration.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') && text[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Err("must not be negative".into());
+    }
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit_secs = match unit {
@@ -54,5 +57,6 @@ mod tests {
         for text in ["", "-1", "s", "1e3", "inf", "nan", "1.2.3", "5 m", "1w", "9999999d", "+1"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
+        assert_eq!(parse("-1s"), Err("must not be negative".into()));
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! They follow sysexits, so that none of them is 1 or 2, which commands use for themselves.
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use cotter::{Error, Kind};
+
+use crate::text::Shown;
 
 /// How this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     /// The code to end with.
     pub(crate) exit: Exit,
-    /// What happened, in one line without a stop.
+    /// What happened, in one line without a stop. Empty: nothing that people need to hear of.
     pub(crate) message: String,
 }
 
@@ -72,6 +75,17 @@ impl Failure {
     /// A failure of this kind.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
+    }
+}
+
+impl Failure {
+    /// Says it on standard error, and answers the exit code.
+    pub(crate) fn tell(self) -> Exit {
+        if !self.message.is_empty() {
+            // A standard error that is gone cannot be told; the exit code still says it.
+            let _ = writeln!(stderr(), "cotter: {}", Shown(&self.message));
+        }
+        self.exit
     }
 }
 

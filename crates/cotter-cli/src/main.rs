@@ -11,7 +11,10 @@ mod output;
 mod run;
 mod store;
 mod text;
+mod usage;
 
+use std::ffi::OsString;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,18 +22,20 @@ use clap::error::ErrorKind;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
-use crate::text::Shown;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // It goes to standard output where it was asked for, else to standard error; a stream
-            // that is gone cannot be told.
-            let _ = error.print();
-            let is_asked =
-                matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if is_asked { Exit::DONE } else { Exit::USAGE }.into();
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                // A standard output that is gone cannot be told.
+                let _ = error.print();
+                return Exit::DONE.into();
+            }
+            let line: Vec<OsString> = std::env::args_os().skip(1).collect();
+            // Nor can a standard error that is gone; the exit code still says it.
+            let _ = stderr().write_all(usage::shown(&line).as_bytes());
+            return Exit::USAGE.into();
         }
     };
     let done = match &cli.command {
@@ -43,9 +48,5 @@ fn main() -> ExitCode {
         #[cfg(feature = "local")]
         Command::Gc(args) => cmd::block_on(cmd::gc::gc(args)),
     };
-    done.unwrap_or_else(|Failure { exit, message }| {
-        eprintln!("cotter: {}", Shown(&message));
-        exit
-    })
-    .into()
+    done.unwrap_or_else(Failure::tell).into()
 }

@@ -2,14 +2,36 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "local")]
+use cotter::local::LocalStore;
 use cotter::{Cotter, Options};
 
-/// Connects, presenting this process as what it runs.
+use crate::args::StoreArgs;
+#[cfg(feature = "local")]
+use crate::exit::Exit;
+use crate::exit::Failure;
+
+/// Connects to look at what is there, presenting this process as what it runs.
 ///
 /// # Errors
-/// Those of [`Cotter::connect`].
-pub(crate) async fn connect(url: &str, command: impl Into<String>) -> cotter::Result<Cotter> {
-    connect_with(url, command, None).await
+/// Those of [`Cotter::connect`]; the store is local and does not exist, which a look must not
+/// change.
+pub(crate) async fn connect(
+    store: &StoreArgs,
+    command: impl Into<String>,
+) -> Result<Cotter, Failure> {
+    let url = store.url()?;
+    #[cfg(feature = "local")]
+    if url.starts_with("local:") {
+        let store = LocalStore::from_url(&url)?;
+        let directory = store.directory();
+        // What cannot be told is left to the store to say.
+        if matches!(directory.try_exists(), Ok(false)) {
+            let message = format!("there is no store in {}", directory.display());
+            return Err(Failure::new(Exit::UNAVAILABLE, message));
+        }
+    }
+    Ok(connect_with(&url, command, None).await?)
 }
 
 /// Connects, asking for another lease than the store's own choice.

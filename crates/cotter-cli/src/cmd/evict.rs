@@ -14,7 +14,7 @@ use crate::text::Shown;
 /// # Errors
 /// What the store said.
 pub(crate) async fn evict(args: &EvictArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.lock.store.store, "cotter evict").await?;
+    let client = store::connect(&args.lock.store, "cotter evict").await?;
     let lock = client.lock(args.lock.lock.as_str());
     let bearer = client.bearer();
     let mut words = format!("by {} on {}", bearer.user, bearer.host);

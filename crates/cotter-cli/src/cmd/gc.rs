@@ -14,7 +14,7 @@ use crate::text::Shown;
 /// # Errors
 /// What the store said.
 pub(crate) async fn gc(args: &GcArgs) -> Result<Exit, Failure> {
-    let url = &args.store.store;
+    let url = &args.store.url()?;
     if !url.starts_with("local:") {
         let message = "only the local store leaves something to collect; write local:/DIRECTORY";
         return Err(Failure::new(Exit::USAGE, message));

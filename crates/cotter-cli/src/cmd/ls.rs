@@ -11,7 +11,7 @@ use crate::store;
 /// # Errors
 /// What the store said.
 pub(crate) async fn ls(args: &ListArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.store.store, "cotter ls").await?;
+    let client = store::connect(&args.store, "cotter ls").await?;
     let mut line_ups = Vec::new();
     for name in client.names(&args.prefix).await? {
         let line_up = client.lock(name.as_str()).line_up().await?;

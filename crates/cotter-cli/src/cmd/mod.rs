@@ -36,14 +36,15 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// Prints lines of text, each as it is (the caller has escaped what needs it).
 ///
 /// # Errors
-/// Standard output is gone: the exit code is that of a process that SIGPIPE ended.
+/// Standard output is gone: the exit code is that of a process that SIGPIPE ended, and as of such a
+/// one nothing is said.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.write_all(b"\n"))
         .and_then(|()| out.flush())
         .map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Failure::new(Exit::by_signal(13), "nobody reads the output"),
+            ErrorKind::BrokenPipe => Failure::new(Exit::by_signal(13), ""),
             _ => Failure::new(Exit::UNAVAILABLE, format!("cannot write the output: {error}")),
         })
 }

@@ -11,7 +11,7 @@ use crate::store;
 /// # Errors
 /// What the store said.
 pub(crate) async fn queue(args: &LockArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.store.store, "cotter queue").await?;
+    let client = store::connect(&args.store, "cotter queue").await?;
     let line_up = client.lock(args.lock.as_str()).line_up().await?;
     if args.json {
         print_json(&Queue::of(client.address(), &line_up))?;

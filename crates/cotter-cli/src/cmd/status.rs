@@ -12,7 +12,7 @@ use crate::text::Shown;
 /// Says how a lock stands: free, held, or unknown because the store did not say.
 pub(crate) fn status(args: &LockArgs) -> Exit {
     let looked = block_on(async {
-        let client = store::connect(&args.store.store, "cotter status").await?;
+        let client = store::connect(&args.store, "cotter status").await?;
         let line_up = client.lock(args.lock.as_str()).line_up().await?;
         Ok((client.address().to_owned(), line_up))
     });
@@ -20,13 +20,7 @@ pub(crate) fn status(args: &LockArgs) -> Exit {
         Ok((store, line_up)) => tell(args, store, line_up),
         Err(failure) => tell_unknown(args, failure),
     };
-    match shown {
-        Ok(exit) => exit,
-        Err(failure) => {
-            eprintln!("cotter: {}", Shown(&failure.message));
-            failure.exit
-        }
-    }
+    shown.unwrap_or_else(Failure::tell)
 }
 
 fn tell(args: &LockArgs, store: &str, line_up: &LineUp) -> Result<Exit, Failure> {

@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// What the store said.
 pub(crate) async fn watch(args: &LockArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.store.store, "cotter watch").await?;
+    let client = store::connect(&args.store, "cotter watch").await?;
     let lock = client.lock(args.lock.as_str());
     let mut seen: Option<LineUp> = None;
     let mut changed = Box::pin(lock.changed());

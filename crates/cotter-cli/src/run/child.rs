@@ -12,8 +12,11 @@
 //!                               run's command), once it is orphaned
 //!   other sessions              daemons: they left on purpose (setsid), and are left alone
 //! ```
+//!
+//! What is not: children that this process had before it was `cotter` (a shell that ends in `exec
+//! cotter run`, a container's entry point, a process substitution), and their groups.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
 use std::os::fd::RawFd;
@@ -22,9 +25,8 @@ use std::process::Command;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, getppid,
-    getsid, kill_process, kill_process_group, set_parent_process_death_signal,
-    test_kill_process_group, wait, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, getppid,
+    kill_process_group, set_parent_process_death_signal, test_kill_process_group, wait, waitid,
 };
 
 use super::guard_process::GuardProcess;
@@ -41,12 +43,56 @@ pub(super) struct Launch<'a> {
     pub(super) inherited: Vec<RawFd>,
     /// The signals it finds blocked: those that we found.
     pub(super) mask: Mask,
+    /// Whom it must not be mixed up with.
+    pub(super) earlier: Earlier,
+}
+
+/// The children that this process had before it did anything, and whose they are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Earlier {
+    children: Vec<Pid>,
+    groups: Vec<Pid>,
+}
+
+impl Earlier {
+    /// Those of now. To be called before the first fork.
+    pub(super) fn look() -> Self {
+        let children = children();
+        // The command never joins our own group, so that whoever is in it was sent by others.
+        let with_us = children.iter().copied().chain([getpid()]);
+        let groups = with_us.filter_map(|pid| Stat::of(pid)?.group).collect();
+        Self { children, groups }
+    }
+
+    fn has(&self, pid: Pid, group: Pid) -> bool {
+        self.children.contains(&pid) || self.groups.contains(&group)
+    }
+
+    /// A child that is gone: its number may soon be another's.
+    fn forget(&mut self, pid: Pid) {
+        self.children.retain(|child| *child != pid);
+    }
+}
+
+/// The children of this process, of whatever thread. A kernel without the files that tell them
+/// (CONFIG_PROC_CHILDREN) leaves us with the command's group alone.
+fn children() -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// A command that was started, and leads its process group.
 pub(super) struct Child {
     group: Pid,
     guard: Pid,
+    earlier: RefCell<Earlier>,
     /// Seen empty once, the group is never signalled again: its number may be another's by then.
     group_is_gone: Cell<bool>,
 }
@@ -89,7 +135,7 @@ impl Child {
     /// # Errors
     /// What exec answered; the command has then not run at all.
     pub(super) fn start(mut command: Command, launch: Launch<'_>) -> io::Result<Self> {
-        let Launch { guard, terminal, inherited, mask } = launch;
+        let Launch { guard, terminal, inherited, mask, earlier } = launch;
         let announcer = guard.announcer()?;
         let terminal = terminal.map(Terminal::try_clone).transpose()?;
         let runner = getpid();
@@ -115,7 +161,8 @@ impl Child {
         // A process id fits: the kernel's limit is 2^22.
         let group = Pid::from_raw(started.id().cast_signed())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
-        Ok(Self { group, guard: guard.pid(), group_is_gone: Cell::new(false) })
+        let (guard, earlier) = (guard.pid(), RefCell::new(earlier));
+        Ok(Self { group, guard, earlier, group_is_gone: Cell::new(false) })
     }
 
     /// The command's process, which is also its group's number.
@@ -140,6 +187,9 @@ impl Child {
             return (!status.stopped()).then_some(Change::GuardEnded);
         }
         if pid != self.group {
+            if !status.stopped() {
+                self.earlier.borrow_mut().forget(pid);
+            }
             return None;
         }
         if let Some(signal) = status.stopping_signal() {
@@ -191,33 +241,29 @@ impl Child {
     /// Sends a signal to the group, and to orphans of the command in other groups.
     pub(super) fn signal_all(&self, signal: Signal) {
         self.signal(signal);
-        for pid in self.adopted() {
-            match getpgid(Some(pid)) {
-                Ok(group) if group != getpgrp() => {
-                    let _ = kill_process_group(group, signal);
-                }
-                _ => {
-                    let _ = kill_process(pid, signal);
-                }
-            }
+        for group in self.adopted() {
+            // As above.
+            let _ = kill_process_group(group, signal);
         }
     }
 
-    /// Orphans that became ours and stayed in our session, outside the command's group.
+    /// The groups of orphans that became ours and stayed in our session, outside the command's
+    /// group.
     fn adopted(&self) -> Vec<Pid> {
-        let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
-        let session = getsid(None);
-        threads
-            // A kernel without this file (CONFIG_PROC_CHILDREN) leaves us with the group alone.
-            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-            .flat_map(|list| {
-                list.split_whitespace()
-                    .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-                    .collect::<Vec<_>>()
-            })
-            .filter(|pid| *pid != self.guard && getpgid(Some(*pid)) != Ok(self.group))
-            .filter(|pid| getsid(Some(*pid)) == session)
-            .collect()
+        let Some(us) = Stat::of(getpid()) else { return Vec::new() };
+        let earlier = self.earlier.borrow();
+        let mut groups: Vec<Pid> = children()
+            .into_iter()
+            .filter(|pid| *pid != self.guard)
+            .filter_map(|pid| Some((pid, Stat::of(pid)?)))
+            .filter(|(_, stat)| stat.session == us.session)
+            .filter_map(|(pid, stat)| Some((pid, stat.group?)))
+            .filter(|(pid, group)| *group != self.group && !earlier.has(*pid, *group))
+            .map(|(_, group)| group)
+            .collect();
+        groups.sort_unstable_by_key(|group| group.as_raw_nonzero());
+        groups.dedup();
+        groups
     }
 }
 
@@ -228,14 +274,19 @@ fn runs_in_group(group: Pid) -> bool {
     processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(|pid| Stat::of(Pid::from_raw(pid)?))
-        .any(|stat| stat.group == group && !stat.is_zombie)
+        .any(|stat| stat.group == Some(group) && !stat.is_zombie)
 }
 
-/// What the kernel says of a process in `/proc/PID/stat`.
+/// What the kernel says of a process in `/proc/PID/stat`. It says zero, and we `None`, for what is
+/// outside of our PID namespace. (`getsid` and `getpgid` answer the same, which `rustix` has no
+/// value for.)
 pub(super) struct Stat {
     /// Its parent.
     pub(super) parent: Option<Pid>,
-    group: Pid,
+    /// Its group.
+    pub(super) group: Option<Pid>,
+    /// Its session.
+    pub(super) session: Option<Pid>,
     is_zombie: bool,
 }
 
@@ -249,7 +300,8 @@ impl Stat {
         let mut fields = rest.split_whitespace();
         let state = fields.next()?;
         let parent = Pid::from_raw(fields.next()?.parse().ok()?);
-        let group = Pid::from_raw(fields.next()?.parse().ok()?)?;
-        Some(Stat { parent, group, is_zombie: matches!(state, "Z" | "X") })
+        let group = Pid::from_raw(fields.next()?.parse().ok()?);
+        let session = Pid::from_raw(fields.next()?.parse().ok()?);
+        Some(Stat { parent, group, session, is_zombie: matches!(state, "Z" | "X") })
     }
 }

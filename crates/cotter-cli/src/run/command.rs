@@ -1,6 +1,6 @@
 //! The command of a run: from the arguments to something that can be started, and back to words.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -38,10 +38,28 @@ pub(super) fn shown(args: &RunArgs) -> String {
 
 /// Why it did not start, as a shell's exit codes tell it.
 pub(super) fn not_started(args: &RunArgs, error: &io::Error) -> Failure {
-    let exit = match error.kind() {
-        io::ErrorKind::NotFound => Exit::NOT_FOUND,
-        _ => Exit::NOT_STARTED,
-    };
-    let program = of(args).get_program().to_string_lossy().into_owned();
-    Failure::new(exit, format!("cannot run {program}: {error}"))
+    let command = of(args);
+    let program = command.get_program();
+    let name = program.to_string_lossy();
+    if program.is_empty() {
+        return Failure::new(Exit::NOT_FOUND, "cannot run a command whose name is empty");
+    }
+    if error.kind() != io::ErrorKind::NotFound {
+        return Failure::new(Exit::NOT_STARTED, format!("cannot run {name}: {error}"));
+    }
+    // The kernel says the same of a script that is there and what its first line names is not.
+    if is_there(program) {
+        let message = format!("cannot run {name}: its interpreter is missing");
+        return Failure::new(Exit::NOT_STARTED, message);
+    }
+    Failure::new(Exit::NOT_FOUND, format!("cannot run {name}: {error}"))
+}
+
+/// Whether a program of this name is where exec looks for it.
+fn is_there(program: &OsStr) -> bool {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Path::new(program).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }

@@ -1,7 +1,9 @@
 //! `--json-events`: what happens to a run, one JSON object a line, for programs.
 //!
 //! Every line has `seq` (counted from 1; a gap means that a line could not be written), `at` (the
-//! wall clock, for display) and `event`. New events and new fields may be added; none changes.
+//! wall clock, for display) and `event`. New events and new fields may be added; none changes. The
+//! last line is `finished`, or `reentered` where this process becomes the command; a line that
+//! could be written only in part is cut, and the next begins on a line of its own.
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -77,6 +79,20 @@ pub(super) enum Event<'a> {
         /// How long they were held.
         held_ms: u64,
     },
+    /// A signal ended the wait.
+    Cancelled {
+        /// Its name.
+        signal: &'a str,
+        /// The exit code.
+        exit: u8,
+    },
+    /// The run is over, whatever came before.
+    Finished {
+        /// The exit code.
+        exit: u8,
+        /// Whose code that is: `command`, or `cotter` for one of ours.
+        decided_by: &'static str,
+    },
     /// The run is over before a command ran.
     Failed {
         /// The exit code.
@@ -98,6 +114,7 @@ struct Line<'a> {
 pub(super) struct Events {
     sink: Option<OwnedFd>,
     seq: u64,
+    is_torn: bool,
 }
 
 impl Events {
@@ -106,7 +123,7 @@ impl Events {
     /// # Errors
     /// A usage failure: neither is there.
     pub(super) fn open(target: Option<&OsStr>) -> Result<Self, Failure> {
-        let Some(target) = target else { return Ok(Self { sink: None, seq: 0 }) };
+        let Some(target) = target else { return Ok(Self::to(None)) };
         let opened = match target.to_str().and_then(|text| text.parse().ok()) {
             Some(number) => sys::adopt(number),
             None => OpenOptions::new().append(true).create(true).open(target).map(OwnedFd::from),
@@ -115,7 +132,11 @@ impl Events {
             let message = format!("cannot write events to {}: {error}", target.display());
             Failure::new(Exit::USAGE, message)
         })?;
-        Ok(Self { sink: Some(sink), seq: 0 })
+        Ok(Self::to(Some(sink)))
+    }
+
+    fn to(sink: Option<OwnedFd>) -> Self {
+        Self { sink, seq: 0, is_torn: false }
     }
 
     /// Whether they go anywhere.
@@ -132,6 +153,12 @@ impl Events {
         // It holds only strings and numbers, which always serialise.
         let Ok(mut text) = serde_json::to_string(&line) else { return };
         text.push('\n');
-        let _ = write_if_ready(sink, text.as_bytes(), 20);
+        if self.is_torn {
+            text.insert(0, '\n');
+        }
+        match write_if_ready(sink, text.as_bytes(), 20) {
+            0 => {}
+            written => self.is_torn = written < text.len(),
+        }
     }
 }

@@ -14,8 +14,8 @@ use crate::exit::{Exit, Failure};
 use crate::text::rfc3339;
 
 /// The variable with every hold around a command.
-const HELD: &str = "COTTER_HELD";
-/// As deep as anybody nests; more entries are left out, the oldest first.
+pub(super) const HELD: &str = "COTTER_HELD";
+/// As deep as anybody nests; more entries of runs around are left out, the oldest first.
 const HELD_MAX: usize = 64;
 
 /// One hold.
@@ -80,13 +80,27 @@ pub(super) enum Nested {
 ///
 /// # Errors
 /// [`Exit::UNSAFE`]: a run around us holds it in a weaker way than is asked. The claim would wait
-/// for that run's end, and that run for ours.
+/// for that run's end, and that run for ours. Or the two disagree about the number of slots.
 pub(super) fn compare<'a>(
     mut told: impl Iterator<Item = &'a Held>,
     line_up: &LineUp,
     wanted: Mode,
 ) -> Result<Nested, Failure> {
     let Some(held) = told.find(|held| held.stands_in(line_up)) else { return Ok(Nested::Claim) };
+    let limits = line_up.holders.iter().filter(|holder| holder.id.to_string() == held.claim);
+    for holder in limits {
+        if let (Mode::Permits { limit, .. }, Mode::Permits { limit: wanted, .. }) =
+            (holder.mode, wanted)
+            && limit != wanted
+        {
+            let lock = &held.lock;
+            let message = format!(
+                "{lock} has {limit} slots for the cotter run around this one, and is asked for \
+                 with {wanted}: all who use it must say the same number"
+            );
+            return Err(Failure::new(Exit::UNSAFE, message));
+        }
+    }
     let wanted = mode_word(wanted);
     if held.mode == wanted || (held.mode == "exclusive" && wanted == "shared") {
         return Ok(Nested::Reenter(held.clone()));
@@ -121,8 +135,9 @@ impl Told<'_> {
             .env("COTTER_STORE", self.store)
             .env("COTTER_ACQUIRED_AT", rfc3339(self.acquired_at))
             .env("COTTER_LEASE_MS", lease_ms)
-            // No store says which of the slots it is.
-            .env_remove("COTTER_SLOT");
+            // No store says which of the slots it is, and no socket is there to ask.
+            .env_remove("COTTER_SLOT")
+            .env_remove("COTTER_SOCK");
         if let Some(first) = self.holds.first() {
             command
                 .env("COTTER_LOCK", &first.lock)
@@ -133,7 +148,9 @@ impl Told<'_> {
         let mut around = told();
         around.retain(|held| !self.holds.contains(held));
         around.extend_from_slice(self.holds);
-        let oldest = around.len().saturating_sub(HELD_MAX);
+        // Ours are all told: by them the guard process knows the command's work.
+        let others = around.len() - self.holds.len();
+        let oldest = around.len().saturating_sub(HELD_MAX).min(others);
         // Strings and numbers always serialise.
         if let Ok(list) = serde_json::to_string(&around[oldest..]) {
             command.env(HELD, list);
@@ -198,10 +215,12 @@ mod tests {
     #[test]
     fn asking_for_more_than_is_held_is_refused() {
         let permits = Mode::Permits { count: 1, limit: 2 };
+        let more_permits = Mode::Permits { count: 1, limit: 3 };
         for (mode, wanted) in [
             (Mode::Shared, Mode::Exclusive),
             (permits, Mode::Exclusive),
             (permits, Mode::Shared),
+            (permits, more_permits),
             (Mode::Exclusive, permits),
         ] {
             let refused = ask(&held(mode_word(mode)), &line(7, 5, mode), wanted);

@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use cotter::{AllGuards, Client, Guard, GuardKind, Left, LockName, Mode, Permit, ReadGuard, Why};
+use cotter::{
+    AllGuards, ClaimId, Client, Guard, GuardKind, Left, LockName, Mode, Permit, ReadGuard, Why,
+};
 
 use super::held::{Held, mode_word};
 use crate::args::RunArgs;
@@ -120,6 +122,15 @@ impl Hold {
         let mut held: Vec<Held> = held;
         held.sort_by_key(place);
         held
+    }
+
+    /// A claim of ours, which tells this run from every other.
+    pub(super) fn claim(&self) -> Option<ClaimId> {
+        match self {
+            Hold::Alone(guards) => guards.guards().first().map(Guard::claim_id),
+            Hold::Shared(guard) => Some(guard.claim_id()),
+            Hold::Slot(guard) => Some(guard.claim_id()),
+        }
     }
 
     /// Descriptors that keep the hold for as long as a command has them, where the store has such.

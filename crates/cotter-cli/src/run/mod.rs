@@ -15,8 +15,13 @@
 //!
 //! Promises: the command's first instruction runs after the grant, and the release comes after its
 //! last process is gone; whatever kills this process kills the command too; where a lease ends, the
-//! command is dead before that. What a paused *machine* does to that, only a fencing token catches,
-//! so the command is given it in `COTTER_TOKEN`.
+//! command is dead before that.
+//!
+//! Not promised: that nobody else holds the lock until the command is dead, if the lock was *taken
+//! away*. After an eviction the store may grant the lock to the next at once, and we hear of it
+//! only then (with the local store that is always so): the command is stopped, but for as long as
+//! that takes both run. That, and what a paused *machine* does, only a fencing token catches, so
+//! the command is given it in `COTTER_TOKEN`.
 
 mod acquire;
 mod child;
@@ -28,6 +33,7 @@ mod hold;
 mod lease;
 pub(crate) mod signals;
 mod supervise;
+mod survivors;
 mod sys;
 mod terminal;
 mod under;
@@ -40,14 +46,19 @@ use std::time::Duration;
 pub(crate) use acquire::{claimant, holders};
 use cotter::env::wall_clock;
 use cotter::{Client, Kind, LockName};
-use rustix::process::Signal;
+use rustix::process::{
+    DumpableBehavior, Signal, getpid, kill_current_process_group, kill_process,
+    set_dumpable_behavior,
+};
 
 use self::acquire::{Outcome, Report};
+use self::child::Earlier;
 use self::events::{Event, Events};
 use self::guard_process::GuardProcess;
 use self::held::{Held, Nested, Told};
 use self::signals::Signals;
 use self::sys::Mask;
+use self::terminal::Terminal;
 use self::voice::{Loudness, Voice};
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
@@ -64,6 +75,7 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
         _ => Loudness::Normal,
     };
     let mut voice = Voice::new(loudness);
+    let earlier = Earlier::look();
     let prepared = refuse_nonsense(args).and_then(|()| {
         let events = Events::open(args.json_events.as_deref())?;
         Ok((events, GuardProcess::start().map_err(|error| at_a_limit(&error))?))
@@ -85,12 +97,42 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
             return Exit::UNAVAILABLE;
         }
     };
-    let mut runner = Runner { args, guard: &guard, mask, voice, events };
+    let (end, decided_by) = (End::Code, "cotter");
+    let mut runner = Runner { args, guard: &guard, mask, earlier, voice, events, end, decided_by };
     let exit = runtime.block_on(runner.run());
+    let end = runner.end;
     // What still blocks in another thread must not keep the shell waiting.
     runtime.shutdown_background();
     guard.dismiss();
+    end.follow();
     exit
+}
+
+/// In which way this process ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// With an exit code.
+    Code,
+    /// Of this signal, for a shell to see.
+    Alone(Signal),
+    /// The same, together with the rest of our process group.
+    WithGroup(Signal),
+}
+
+impl End {
+    /// Ends this process, where it is to end of a signal; where that fails, there is the exit code.
+    fn follow(self) {
+        let (End::Alone(signal) | End::WithGroup(signal)) = self else { return };
+        if !sys::let_end_us(signal) {
+            return;
+        }
+        // That the command was told to quit is no reason to write down our memory.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        let _ = match self {
+            End::WithGroup(_) => kill_current_process_group(signal),
+            _ => kill_process(getpid(), signal),
+        };
+    }
 }
 
 fn refuse_nonsense(args: &RunArgs) -> Result<(), Failure> {
@@ -110,19 +152,25 @@ struct Runner<'a> {
     args: &'a RunArgs,
     guard: &'a GuardProcess,
     mask: Mask,
+    earlier: Earlier,
     voice: Voice,
     events: Events,
+    end: End,
+    /// Whose the exit code is: `cotter` or `command`.
+    decided_by: &'static str,
 }
 
 impl Runner<'_> {
     async fn run(&mut self) -> Exit {
-        match self.run_or_fail().await {
+        let exit = match self.run_or_fail().await {
             Ok(exit) => exit,
             Err(failure) => {
                 self.fail(Loudness::Quiet, &failure);
                 failure.exit
             }
-        }
+        };
+        self.events.emit(&Event::Finished { exit: exit.0, decided_by: self.decided_by });
+        exit
     }
 
     fn fail(&mut self, at_least: Loudness, failure: &Failure) {
@@ -134,8 +182,9 @@ impl Runner<'_> {
     async fn run_or_fail(&mut self) -> Result<Exit, Failure> {
         let mut signals = Signals::hear_ending().map_err(|error| at_a_limit(&error))?;
         let args = self.args;
-        let client =
-            store::connect_with(&args.store.store, command::shown(args), args.lease).await?;
+        let url = args.store.url()?;
+        let client = store::connect_with(&url, command::shown(args), args.lease).await?;
+        self.voice.say(Loudness::Verbose, &format!("the store is {}", client.address()));
         let (reentered, missing) = self.split_by_nesting(&client).await?;
         if missing.is_empty() {
             return self.become_the_command(&client, &reentered).await;
@@ -151,9 +200,7 @@ impl Runner<'_> {
             }
             Outcome::Cancelled(signal) => {
                 self.close(&client).await;
-                let name = signals::name(signal.as_raw());
-                self.voice.say(Loudness::Verbose, &format!("stopped waiting: SIG{name}"));
-                return Ok(Exit::by_signal(signal.as_raw()));
+                return Ok(self.cancelled(signal));
             }
         };
         let waited = client.env().now().since(asked_at);
@@ -168,6 +215,20 @@ impl Runner<'_> {
         holds.sort_by_key(place);
         let exit = self.under(&client, hold, &holds, &mut signals).await;
         self.close(&client).await;
+        exit
+    }
+
+    /// A signal ended the wait. `^C` has reached our whole group; a shell's loop goes on all the
+    /// same unless we die of it.
+    fn cancelled(&mut self, signal: Signal) -> Exit {
+        let exit = Exit::by_signal(signal.as_raw());
+        let name = signals::name(signal.as_raw());
+        self.events.emit(&Event::Cancelled { signal: &name, exit: exit.0 });
+        self.voice.say(Loudness::Verbose, &format!("stopped waiting: SIG{name}"));
+        let is_key = [Signal::INT, Signal::QUIT].contains(&signal);
+        if is_key && Terminal::controlling().is_some_and(|tty| tty.hears_keys_for_us()) {
+            self.end = End::Alone(signal);
+        }
         exit
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Course {
     pub(super) is_lost: bool,
     /// Whether the command, or what it left, was stopped for that or for a limit.
     pub(super) was_stopped: bool,
+    /// The signal of `^C` or `^\`, if the command died of it while it had the terminal.
+    pub(super) interrupted: Option<Signal>,
 }
 
 /// Where it stands.
@@ -155,6 +157,11 @@ impl Supervisor<'_> {
                     Ending::Code(code) => (Some(code), None),
                     Ending::Signal(signal) => (None, Some(signals::name(signal))),
                 };
+                let died_of = |signal: &Signal| ending == Ending::Signal(signal.as_raw());
+                state.course.interrupted = [Signal::INT, Signal::QUIT]
+                    .into_iter()
+                    .find(died_of)
+                    .filter(|_| self.has_terminal);
                 self.events.emit(&Event::Exited { code, signal });
             }
             Change::Stopped(signal) => self.follow_stop(state, signal),

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 /// Which side of a fork this is.
 pub(super) enum Side {
@@ -36,6 +36,28 @@ pub(super) fn fork() -> io::Result<Side> {
             .map(Side::Parent)
             .ok_or_else(io::Error::last_os_error),
     }
+}
+
+/// The process group of this process; `None` where it is outside of our PID namespace.
+pub(super) fn own_group() -> Option<Pid> {
+    // SAFETY: it takes nothing, changes nothing and cannot fail.
+    Pid::from_raw(unsafe { libc::getpgrp() })
+}
+
+/// Brings back what a signal does to any process, so that it can end this one too. Answers false,
+/// and changes nothing, where our parent had it ignored.
+pub(super) fn let_end_us(signal: Signal) -> bool {
+    let number = signal.as_raw();
+    // SAFETY: the default action is no code of ours, and the signal is one that can be caught. What
+    // stood there before is put back at once if that was to ignore it.
+    unsafe {
+        if libc::signal(number, libc::SIG_DFL) == libc::SIG_IGN {
+            libc::signal(number, libc::SIG_IGN);
+            return false;
+        }
+    }
+    Mask::of(&[number]).change(libc::SIG_UNBLOCK);
+    true
 }
 
 fn threads() -> Option<usize> {

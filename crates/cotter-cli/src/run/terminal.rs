@@ -13,6 +13,9 @@
 //!   fg         we go on ──► the terminal is ours again ──► give it, SIGCONT to the command's group
 //!   bg         we go on ──► the terminal is not ours ────────────► SIGCONT to the command's group
 //!   end        take it back
+//!   ^C, ^\     the command dies of it ──► after the release we die of it too, with our group, as
+//!   if
+//!              the keys had been pressed with us in the foreground: only that ends a shell's loop
 //! ```
 //!
 //! Without a controlling terminal (cron, a service) nothing of this happens.
@@ -21,10 +24,11 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid, getsid, kill_current_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_current_process_group};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use super::child::Stat;
+use super::sys;
 
 /// How far up the ancestors are followed in search of a shell: deeper than people nest scripts.
 const ANCESTORS_MAX: usize = 256;
@@ -47,12 +51,17 @@ impl Terminal {
 
     /// Whether our group is in the foreground.
     pub(super) fn is_ours(&self) -> bool {
-        tcgetpgrp(&self.0) == Ok(getpgrp())
+        sys::own_group().is_some_and(|ours| tcgetpgrp(&self.0) == Ok(ours))
     }
 
     /// Whether the command should have the terminal from the start.
     pub(super) fn is_for_the_command(&self) -> bool {
         self.is_ours() && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// Whether keys pressed now are meant for us.
+    pub(super) fn hears_keys_for_us(&self) -> bool {
+        self.is_ours() && io::stdin().is_terminal()
     }
 
     /// Puts a group in the foreground. SIGTTOU must be blocked. Makes one system call, so that it
@@ -64,7 +73,9 @@ impl Terminal {
 
     /// Puts our own group in the foreground again.
     pub(super) fn take_back(&self) {
-        self.give(getpgrp());
+        if let Some(ours) = sys::own_group() {
+            self.give(ours);
+        }
     }
 }
 
@@ -77,14 +88,14 @@ pub(super) fn stop_own_group() -> bool {
 /// Whether a process of our session, but not of our group, is among our ancestors: a shell with job
 /// control. (Where there is none, POSIX calls the group orphaned, and the kernel ignores `^Z`.)
 fn has_shell_above() -> bool {
-    let (ours, session) = (getpgrp(), getsid(None));
-    let mut ancestor = getppid();
+    let Some(us) = Stat::of(getpid()) else { return false };
+    let mut ancestor = us.parent;
     for _ in 0..ANCESTORS_MAX {
-        let Some(pid) = ancestor else { return false };
-        if getpgid(Some(pid)) != Ok(ours) {
-            return getsid(Some(pid)) == session;
+        let Some(stat) = ancestor.and_then(Stat::of) else { return false };
+        if stat.group != us.group {
+            return stat.session == us.session;
         }
-        ancestor = Stat::of(pid).and_then(|stat| stat.parent);
+        ancestor = stat.parent;
     }
     false
 }

@@ -15,7 +15,7 @@ use super::signals::Signals;
 use super::supervise::{Course, Supervisor};
 use super::terminal::Terminal;
 use super::voice::Loudness;
-use super::{Runner, at_a_limit, command, lease};
+use super::{End, Runner, at_a_limit, command, lease};
 use crate::args::IfLost;
 use crate::exit::{Exit, Failure};
 
@@ -87,7 +87,11 @@ impl Runner<'_> {
             let message = "the guard process was killed; the command was not started";
             return Err(Failure::new(Exit::NOT_STARTED, message));
         }
-        let launch = Launch { guard: self.guard, terminal: given, inherited, mask: self.mask };
+        if let Some(claim) = hold.claim() {
+            self.guard.watch_claim(claim);
+        }
+        let (guard, mask, earlier) = (self.guard, self.mask, self.earlier.clone());
+        let launch = Launch { guard, terminal: given, inherited, mask, earlier };
         let child = Child::start(command, launch).map_err(|error| {
             if let Some(terminal) = given {
                 terminal.take_back();
@@ -135,11 +139,17 @@ impl Runner<'_> {
     }
 
     /// What the whole course means to a script.
-    fn exit(&self, course: &Course) -> Exit {
+    fn exit(&mut self, course: &Course) -> Exit {
         let tells_loss =
             course.was_stopped || (course.is_lost && self.args.lost_exit_code.is_some());
+        if tells_loss {
+            return self.lost_exit();
+        }
+        self.decided_by = "command";
+        if let Some(signal) = course.interrupted {
+            self.end = End::WithGroup(signal);
+        }
         match course.ending {
-            _ if tells_loss => self.lost_exit(),
             Some(Ending::Code(code)) => Exit(code),
             Some(Ending::Signal(signal)) => Exit::by_signal(signal),
             // The course ends only after the command.

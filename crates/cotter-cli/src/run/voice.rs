@@ -4,9 +4,12 @@
 
 use std::io::{IsTerminal, stderr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::tcgetwinsize;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::text::Shown;
 
@@ -85,26 +88,42 @@ impl Voice {
 
 fn write(text: &str) {
     // Nothing can be done about a standard error that is gone.
-    let _ = write_if_ready(stderr(), text.as_bytes(), 100);
+    write_if_ready(stderr(), text.as_bytes(), 100);
 }
 
-/// Writes to a descriptor that may be a pipe nobody reads: gives up after so many milliseconds.
+/// Writes to a descriptor that may be a pipe nobody reads, and answers how many bytes went out: all
+/// together have so many milliseconds, and what is left then is lost.
 ///
-/// A pipe that is ready takes at least `PIPE_BUF` (4096) bytes without blocking, and one of our
-/// lines is shorter than that.
-pub(super) fn write_if_ready(to: impl AsFd, bytes: &[u8], wait_ms: i64) -> rustix::io::Result<()> {
-    let mut target = [PollFd::new(&to, PollFlags::OUT)];
-    let wait = Timespec { tv_sec: wait_ms / 1000, tv_nsec: wait_ms % 1000 * 1_000_000 };
-    if poll(&mut target, Some(&wait))? == 0 {
-        return Err(rustix::io::Errno::AGAIN);
-    }
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match rustix::io::write(&to, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error),
+/// A pipe that is ready takes [`PIPE_BUF`] bytes without blocking, and no more is written at once.
+pub(super) fn write_if_ready(to: impl AsFd, bytes: &[u8], within_ms: u64) -> usize {
+    let deadline = now() + Duration::from_millis(within_ms);
+    let mut written = 0;
+    while written < bytes.len() {
+        let mut target = [PollFd::new(&to, PollFlags::OUT)];
+        let left = deadline.saturating_sub(now());
+        // Some milliseconds always fit.
+        let left = Timespec::try_from(left).unwrap_or_default();
+        match poll(&mut target, Some(&left)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_) => break,
+        }
+        let end = bytes.len().min(written + PIPE_BUF);
+        match rustix::io::write(&to, &bytes[written..end]) {
+            Ok(more) => written += more,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => break,
         }
     }
-    Ok(())
+    written
+}
+
+/// What a pipe takes at once, on Linux.
+const PIPE_BUF: usize = 4096;
+
+fn now() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    // This clock begins at zero and never reaches what these types cannot hold.
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

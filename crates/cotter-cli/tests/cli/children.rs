@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use rustix::process::getpgid;
+use rustix::process::{Signal, getpgid, kill_process};
 
-use crate::support::{World, children, lives, script, wait_until};
+use crate::support::{Run, World, children, lives, script, wait_until};
 
 #[test]
 fn standard_streams_pass_through_untouched() {
@@ -41,6 +41,7 @@ fn the_environment_tells_of_the_hold_and_wins_over_what_was_there() {
         .env("COTTER_LOCK", "forged")
         .env("COTTER_TOKEN", "forged")
         .env("COTTER_SLOT", "forged")
+        .env("COTTER_SOCK", "forged")
         .env("COTTER_HELD", "forged")
         .output()
         .expect("it runs");
@@ -53,6 +54,7 @@ fn the_environment_tells_of_the_hold_and_wins_over_what_was_there() {
     assert_eq!(value("COTTER_MODE").as_deref(), Some("exclusive"));
     assert_eq!(value("COTTER_LEASE_MS").as_deref(), Some(""), "it lasts while we live");
     assert_eq!(value("COTTER_SLOT"), None);
+    assert_eq!(value("COTTER_SOCK"), None);
     let token: u64 = value("COTTER_TOKEN").expect("set").parse().expect("a number");
     let held: serde_json::Value =
         serde_json::from_str(&value("COTTER_HELD").expect("set")).expect("JSON");
@@ -151,4 +153,63 @@ fn the_guard_is_gone_when_the_run_is_over() {
     assert!(lives(guard));
     assert_eq!(run.ends().0, 0);
     assert!(!lives(guard));
+}
+
+/// Runs a line of bash in which `$COTTER` is the binary.
+fn bash(world: &World, line: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", line]).current_dir(world.path(""));
+    for (name, value) in world.cotter(&[]).get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+#[test]
+fn a_child_that_was_there_before_us_is_not_the_commands() {
+    let world = World::new();
+    // The forms in which a program starts with children: in our group, in a group of its own, and
+    // a process substitution.
+    for line in [
+        "sleep 77 & echo $! > sidecar; exec \"$COTTER\" run a -- true",
+        "set -m; sleep 77 & echo $! > sidecar; exec \"$COTTER\" run a -- true",
+        "set -m; (sleep 77 & echo $! > sidecar; wait) & while ! test -s sidecar; do :; done; \
+         exec \"$COTTER\" run a -- sh -c \"kill -9 $!; exit 0\"",
+        "exec \"$COTTER\" run a -- true > >(echo $BASHPID > sidecar; exec sleep 77)",
+    ] {
+        // What an earlier line has written is not this one's.
+        let _ = std::fs::remove_file(world.path("sidecar"));
+        let mut run = Run::start(&mut bash(&world, line));
+        let sidecar = world.pid_in("sidecar");
+        wait_until(&format!("the run is over: {line}"), || run.is_over());
+        assert_eq!(run.result().0, 0, "{line}");
+        assert!(lives(sidecar), "{line}");
+        kill_process(sidecar, Signal::KILL).expect("it lives");
+    }
+}
+
+#[test]
+fn a_loss_kills_the_command_and_not_what_was_there_before_us() {
+    let world = World::new();
+    for start in ["", "set -m; "] {
+        let line = format!(
+            "{start}sleep 77 & echo $! > sidecar; \
+             exec \"$COTTER\" run -q a -- sh -c 'echo $$ > pid.tmp; mv pid.tmp pid; exec sleep 78'"
+        );
+        for name in ["sidecar", "pid"] {
+            let _ = std::fs::remove_file(world.path(name));
+        }
+        let run = Run::start(&mut bash(&world, &line));
+        let (sidecar, command) = (world.pid_in("sidecar"), world.pid_in("pid"));
+        let token = world.token("a");
+        assert_eq!(world.ends(&["evict", "a", "--expect-token", &token]).0, 0);
+        assert_eq!(run.result().0, 76);
+        assert!(!lives(command));
+        assert!(lives(sidecar), "{line}");
+        kill_process(sidecar, Signal::KILL).expect("it lives");
+    }
 }

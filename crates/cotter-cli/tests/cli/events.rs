@@ -47,7 +47,7 @@ fn hold(lock: &str) -> Value {
 }
 
 #[test]
-fn a_plain_run_is_four_lines() {
+fn a_plain_run_is_five_lines() {
     let world = World::new();
     let line = ["run", "--json-events", "events", "b", "a", "--", "sh", "-c", "exit 5"];
     assert_eq!(world.ends(&line), (5, String::new(), String::new()));
@@ -56,6 +56,7 @@ fn a_plain_run_is_four_lines() {
         json!({"event": "started", "pid": "*"}),
         json!({"event": "exited", "code": 5, "signal": null}),
         json!({"event": "released", "held_ms": "*"}),
+        json!({"event": "finished", "exit": 5, "decided_by": "command"}),
     ];
     assert_eq!(events(&world.read("events")), expected);
 }
@@ -86,6 +87,7 @@ fn waiting_and_loss_and_stopping_are_told() {
         json!({"event": "lost", "lock": "a", "reason": null}),
         json!({"event": "stopping", "reason": "lost", "grace_ms": 5000}),
         json!({"event": "exited", "code": 0, "signal": null}),
+        json!({"event": "finished", "exit": 76, "decided_by": "cotter"}),
     ];
     assert_eq!(told, expected);
 }
@@ -105,7 +107,7 @@ fn a_descriptor_may_be_named_and_is_not_the_commands() {
     let (code, _, error) = run.ends();
     assert_ne!(code, 0, "descriptor 5 is closed there: {error}");
     let told = events(&world.read("events"));
-    assert_eq!(told.last().map(|event| event["event"].clone()), Some(json!("released")));
+    assert_eq!(told.last().map(|event| event["event"].clone()), Some(json!("finished")));
 }
 
 #[test]
@@ -114,9 +116,26 @@ fn a_refusal_is_told_too() {
     let _holder = world.hold(&[], "a");
     assert_eq!(world.ends(&["run", "-qn", "--json-events", "events", "a", "--", "true"]).0, 75);
     let told = events(&world.read("events"));
-    assert_eq!(told.len(), 1);
+    assert_eq!(told.len(), 2);
     assert_eq!(told[0]["event"], "failed");
     assert_eq!(told[0]["exit"], 75);
+    assert_eq!(told[1], json!({"event": "finished", "exit": 75, "decided_by": "cotter"}));
+}
+
+#[test]
+fn a_wait_that_a_signal_ends_is_told_too() {
+    let world = World::new();
+    let _holder = world.hold(&[], "a");
+    let run = world.start(&["-q", "--json-events", "events"], "a", "true");
+    wait_until("it says that it waits", || world.read("events").contains("waiting"));
+    run.signal(rustix::process::Signal::TERM);
+    assert_eq!(run.result().0, 143);
+    let told = events(&world.read("events"));
+    let expected = [
+        json!({"event": "cancelled", "signal": "TERM", "exit": 143}),
+        json!({"event": "finished", "exit": 143, "decided_by": "cotter"}),
+    ];
+    assert_eq!(told[1..], expected);
 }
 
 #[test]
@@ -131,5 +150,27 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
     let mut command = world.cotter(&["run", "--json-events", "2", "a", "--", "sh", "-c", "exit 5"]);
     let status = command.stderr(writing).status().expect("it runs");
     assert_eq!(status.code(), Some(5));
+    drop(reading);
+}
+
+#[test]
+fn a_pipe_with_little_room_holds_nothing_up_either() {
+    let world = World::new();
+    let (reading, writing) = std::io::pipe().expect("a pipe");
+    // One page is free: ready to be written to, but not for all that is to be written.
+    let flags = rustix::fs::fcntl_getfl(&writing).expect("flags");
+    rustix::fs::fcntl_setfl(&writing, flags | rustix::fs::OFlags::NONBLOCK).expect("set");
+    while rustix::io::write(&writing, &[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writing, flags).expect("set");
+    rustix::io::read(&reading, &mut [0; 4096]).expect("read");
+    let names: Vec<String> = (0..60).map(|number| format!("lock-{number}")).collect();
+    let mut line = vec!["run", "--json-events", "2"];
+    line.extend(names.iter().map(String::as_str));
+    line.extend(["--", "sh", "-c", "exit 5"]);
+    let mut command = world.cotter(&line);
+    let mut run = Run::start(command.stderr(writing));
+    drop(command);
+    wait_until("the run is over", || run.is_over());
+    assert_eq!(run.result().0, 5);
     drop(reading);
 }

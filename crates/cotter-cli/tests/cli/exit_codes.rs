@@ -35,6 +35,13 @@ fn a_command_that_cannot_run_is_126_or_127_and_frees_the_lock() {
     assert_eq!(code(&world, &["run", "a", "--", "./text"]), 126);
     assert_eq!(code(&world, &["run", "a", "--", "/no/such/program"]), 127);
     assert_eq!(code(&world, &["run", "a", "--", "no-such-program"]), 127);
+    let (code, _, error) = world.ends(&["run", "a", "--", ""]);
+    assert_eq!(code, 127);
+    assert!(error.contains("name is empty"), "{error}");
+    script(&world.path("stray"), "#!/no/such/interpreter\n");
+    let (code, _, error) = world.ends(&["run", "a", "--", "./stray"]);
+    assert_eq!(code, 126);
+    assert!(error.contains("its interpreter is missing"), "{error}");
     assert!(world.is_free("a"));
 }
 

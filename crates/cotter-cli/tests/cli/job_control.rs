@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{World, state, wait_until};
+use crate::support::{World, script, state, wait_until};
 
 /// A shell at a terminal of its own. Killed when dropped.
 struct Shell {
@@ -217,4 +217,42 @@ fn the_wait_is_shown_on_one_line_that_is_written_over() {
     });
     assert_eq!(holder.ends().0, 0);
     shell.shows("\r\u{1b}[Kdone");
+}
+
+#[test]
+fn interrupt_ends_the_loop_around_the_run() {
+    let world = World::new();
+    let command = "echo start >> trace; echo $$ > pid.tmp; mv pid.tmp pid; exec sleep 66";
+    script(
+        &world.path("loop"),
+        &format!("#!/bin/bash\nfor i in 1 2; do \"$COTTER\" run a -- sh -c '{command}'; done\n"),
+    );
+    let mut shell = Shell::start(&world);
+    // The shell's own loop, then a script's: a script dies of it only if it is told as well.
+    let own = format!("for i in 1 2; do \"$COTTER\" run a -- sh -c '{command}'; done\n");
+    for (round, line) in [own.as_str(), "./loop\n"].into_iter().enumerate() {
+        // What an earlier round has written is not this one's.
+        let _ = std::fs::remove_file(world.path("pid"));
+        shell.press(line);
+        world.pid_in("pid");
+        shell.press("\u{3}");
+        shell.press(&format!("echo code-$?-$((40 + {round}))\n"));
+        shell.shows(&format!("code-130-{}", 40 + round));
+        assert_eq!(world.read("trace"), "start\n".repeat(round + 1));
+        assert!(world.is_free("a"));
+    }
+}
+
+#[test]
+fn interrupt_of_a_wait_ends_the_loop_around_it() {
+    let world = World::new();
+    let holder = world.hold(&[], "a");
+    let mut shell = Shell::start(&world);
+    shell.press("for i in 1 2; do echo round-$((i + 10)); \"$COTTER\" run a -- true; done\n");
+    shell.shows("waiting for a: held by");
+    shell.press("\u{3}");
+    shell.press("echo code-$?-$((40 + 2))\n");
+    shell.shows("code-130-42");
+    assert!(!shell.screen().contains("round-12"));
+    assert_eq!(holder.ends().0, 0);
 }

@@ -193,6 +193,25 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let mut command = world.cotter(&["ls", "--json"]);
     let (reading, writing) = std::io::pipe().expect("a pipe");
     drop(reading);
-    let status = command.stdout(writing).stderr(Stdio::null()).status().expect("it runs");
-    assert_eq!(status.code(), Some(141));
+    let output = command.stdout(writing).stderr(Stdio::piped()).output().expect("it runs");
+    assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+}
+
+#[test]
+fn a_look_makes_no_store() {
+    let world = World::new();
+    let path = world.path("nowhere");
+    let url = format!("local:{}", path.display());
+    for (line, expected) in [
+        (&["status", "a"][..], 2),
+        (&["ls"], 69),
+        (&["queue", "a"], 69),
+        (&["watch", "a"], 69),
+        (&["evict", "a", "--expect-token", "1"], 69),
+    ] {
+        let (code, out, error) = world.ends(&[line, &["--store", &url]].concat());
+        assert_eq!((code, out.as_str()), (expected, ""), "{line:?}");
+        assert!(error.contains(&path.display().to_string()), "{line:?}: {error}");
+        assert!(!path.exists(), "{line:?}");
+    }
 }

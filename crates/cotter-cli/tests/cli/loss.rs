@@ -124,6 +124,20 @@ fn a_stopped_runner_cannot_let_its_command_outlive_the_lease() {
 }
 
 #[test]
+fn nor_can_it_let_what_has_a_group_of_its_own_outlive_the_lease() {
+    let world = World::new();
+    // `timeout` makes a group for itself, which the kill of the command's group does not reach.
+    let line = "timeout 66 sh -c 'echo $$ > p.tmp; mv p.tmp p; while :; do sleep 1; done'; true";
+    let run = world.start(&["--store", "memory:frozen-job"], "a", line);
+    let job = world.pid_in("p");
+    run.signal(Signal::STOP);
+    wait_until("the guard has killed the job", || !lives(job));
+    assert_eq!(state(run.pid()), Some('T'), "nobody else did");
+    run.signal(Signal::CONT);
+    assert_eq!(run.result().0, 76);
+}
+
+#[test]
 fn a_grace_that_does_not_fit_the_lease_is_refused_before_anything_runs() {
     let world = World::new();
     let line = ["run", "--store", "memory:short", "--grace", "1h", "a", "--", "touch", "ran"];

@@ -61,3 +61,34 @@ fn a_hostile_holder_cannot_write_to_the_terminal_of_those_who_look() {
     let (json, _) = (world.ends(&["queue", name, "--json"]).1, run);
     assert!(!json.contains(['\u{1b}', '\u{7}', '\r']), "JSON escapes control characters");
 }
+
+#[test]
+fn a_wrong_line_is_repeated_escaped_and_explained() {
+    let world = World::new();
+    let (code, _, error) = world.ends(&["run", "a\u{1b}[2J\nb", "--", "true"]);
+    assert_eq!(code, 64);
+    assert!(error.contains("a\\u{1b}[2J\\nb") && !error.contains('\u{1b}'), "{error:?}");
+    let (code, _, error) = world.ends(&["run", "a", "true"]);
+    assert_eq!(code, 64);
+    assert!(error.contains("Put -- before the command"), "{error}");
+    let (code, _, error) = world.ends(&["run", "a", "--wait", "-1", "--", "true"]);
+    assert_eq!(code, 64);
+    assert!(error.contains("must not be negative"), "{error}");
+}
+
+#[test]
+fn the_store_is_explained_and_told() {
+    let world = World::new();
+    let (_, out, _) = world.ends(&["run", "--help"]);
+    assert!(out.contains("/var/lib/cotter") && out.contains(".local/state/cotter"), "{out}");
+    let (code, _, error) = world.ends(&["run", "-v", "a", "--", "true"]);
+    assert_eq!(code, 0);
+    assert!(error.contains(&format!("the store is {}\n", world.url())), "{error}");
+    // Empty is as good as unset: that is the usual store, not a URL that nobody understands. (Root
+    // looks into the shared one, which a look does not make.)
+    let mut command = world.cotter(&["status", "a"]);
+    command.env("HOME", world.path("")).env_remove("XDG_STATE_HOME");
+    let output = command.env("COTTER_STORE", "").output().expect("it runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!error.contains("URL"), "{error}");
+}

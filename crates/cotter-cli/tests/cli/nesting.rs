@@ -38,6 +38,16 @@ fn reading_under_a_write_is_fine_and_writing_under_a_read_is_refused() {
 }
 
 #[test]
+fn another_number_of_slots_inside_is_refused() {
+    let world = World::new();
+    let inside = |slots: u32| format!("\"$COTTER\" run -w 10 --slots {slots} a -- echo in");
+    assert_eq!(world.ends(&["run", "--slots", "2", "a", "-c", &inside(2)]).1, "in\n");
+    let (code, out, error) = world.ends(&["run", "--slots", "2", "a", "-c", &inside(3)]);
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert!(error.contains("must say the same number"), "{error}");
+}
+
+#[test]
 fn a_forged_entry_is_a_normal_claim() {
     let world = World::new();
     let holder = world.hold(&[], "a");

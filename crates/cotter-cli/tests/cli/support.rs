@@ -172,6 +172,11 @@ impl Run {
         wait_for("the guard has its name", || children(self.pid()).into_iter().find(is_guard))
     }
 
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
     /// Closes the command's standard input, which lets `hold` end.
     pub(crate) fn let_go(&mut self) {
         self.stdin = None;
