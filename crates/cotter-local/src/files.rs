@@ -293,8 +293,20 @@ const UNSUITABLE: [(u64, &str); 11] = [
 /// tmpfs, ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// ext4, xfs, tmpfs, ramfs.
-const OVERWRITES_IN_PLACE: [u64; 4] = [0xef53, 0x5846_5342, 0x0102_1994, 0x8584_58f6];
+/// ext4, tmpfs, ramfs. Where a file may share its blocks with a copy (xfs, btrfs), a store to a
+/// mapped page may need room on the disk, and find none.
+const OVERWRITES_IN_PLACE: [u64; 3] = [0xef53, 0x0102_1994, 0x8584_58f6];
+
+/// Whether a file may be mapped: nobody but this user and root can cut it short, and its file
+/// system needs no room to change what is there. What the file's title says is not asked: anybody
+/// may have written that.
+pub(crate) fn may_be_mapped(file: &File) -> io::Result<bool> {
+    let (stat, system) = (fstat(file)?, rustix::fs::fstatfs(file)?);
+    let is_open = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
+    let is_ours = stat.st_uid == rustix::process::geteuid().as_raw() || stat.st_uid == 0;
+    let magic = system.f_type as u64 & 0xffff_ffff;
+    Ok(is_ours && !is_open && OVERWRITES_IN_PLACE.contains(&magic))
+}
 
 /// Refuses a file system that does not lock as this store needs; gives its number.
 fn suitable(directory: &OwnedFd, config: &Config) -> Result<u64> {

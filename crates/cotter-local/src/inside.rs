@@ -27,7 +27,7 @@ use rustix::fs::{AtFlags, FlockOperation, flock, unlinkat};
 use rustix::io::Errno;
 use tokio::sync::MutexGuard;
 
-use crate::files::{is_named, open_existing, open_or_create};
+use crate::files::{is_named, may_be_mapped, open_existing, open_or_create};
 use crate::line::format::{Header, HeaderRead, TITLE_LEN, Title, Way, read_title, title};
 use crate::line::{Bytes, Line, SlotBytes, Trouble, write_header};
 use crate::lines::{Ground, Inner, Known, LineFile, LineHandle};
@@ -167,7 +167,7 @@ impl LineHandle {
         };
         for _ in 0..ROUNDS_MAX {
             let Some(file) = self.opened(&mut inner, ground, missing)? else { return Ok(None) };
-            let locked = self.locked(file, env).await?;
+            let locked = self.locked(&mut inner, file, env).await?;
             if let Some((header, slot_0)) = self.made_sure(&mut inner, &locked)? {
                 return Ok(Some(Inside { handle: self, locked, inner, header, slot_0 }));
             }
@@ -176,19 +176,32 @@ impl LineHandle {
     }
 
     /// Takes the file's mutex; waits in the kernel if need be, on a thread that may.
-    async fn locked(&self, mut file: Arc<LineFile>, env: &Env) -> Result<Locked> {
+    async fn locked(
+        &self,
+        inner: &mut Inner,
+        mut file: Arc<LineFile>,
+        env: &Env,
+    ) -> Result<Locked> {
         let ground = Arc::clone(&file.ground);
         loop {
             match file.try_lock().map_err(|error| self.failed(&ground, error))? {
                 Tried::Had(locked) => return Ok(locked),
                 Tried::ByCalls(file) => {
-                    // What it gets too late, nobody wanting it any more, is given back at once.
+                    // What it gets too late, nobody wanting it any more, is given back at once. It
+                    // must not be another task's by then, and flock does not tell the users of one
+                    // description apart: so while it waits, the description is its own, and who
+                    // comes after a wait that was dropped opens the file anew.
+                    inner.file = None;
+                    let was_checked = std::mem::take(&mut inner.is_checked);
                     let waiting = env.spawn_blocking(move || {
                         retried(|| flock(&file.file, FlockOperation::LockExclusive))
                             .map(|()| Locked { file, way: Way::Calls })
                     });
                     let locked = waiting.await.map_err(shutting_down)?;
-                    return locked.map_err(|error| self.failed(&ground, error));
+                    let locked = locked.map_err(|error| self.failed(&ground, error))?;
+                    inner.file = Some(Arc::clone(&locked.file));
+                    inner.is_checked = was_checked;
+                    return Ok(locked);
                 }
                 Tried::Mapped(taken_file, taken) => {
                     // It only waits. Were it to take the mutex, a task that is dropped meanwhile
@@ -255,7 +268,14 @@ impl LineHandle {
         if self.is_doubted.swap(false, Ordering::Relaxed)
             && rustix::fs::fstat(file).map_err(io::Error::from)?.st_nlink == 0
         {
-            // Somebody removed it by hand: what is claimed in it now would be seen by nobody.
+            // Somebody removed it by hand: what is claimed in it now would be seen by nobody, and
+            // what stands in it stands no more. Its count is saved, so that no token repeats.
+            if let (HeaderRead::Good(header), _) = line_file.read_front()?
+                && header.boot == ground.boot
+            {
+                let _ = ground.tokens.fold(header.counter);
+            }
+            inner.known.lose_all();
             inner.file = None;
             return Ok(None);
         }
@@ -296,7 +316,8 @@ impl LineHandle {
                 if !is_named(ground.root.lines.as_fd(), &self.file_name, file)? {
                     return Ok(None);
                 }
-                let way = ground.root.way;
+                let is_safe = ground.root.way == Way::Mapped && may_be_mapped(file)?;
+                let way = if is_safe { Way::Mapped } else { Way::Calls };
                 file.write_at(0, &title(self.name.as_str(), way))?;
                 Ok(Some(way))
             }

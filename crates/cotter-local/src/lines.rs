@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use cotter_core::contract::{ClaimId, Why};
 use cotter_core::env::Moment;
 use cotter_core::{Error, Kind, LockName};
 use rustix::io::Errno;
@@ -95,15 +96,17 @@ impl Own {
     }
 
     pub(crate) fn insert(&mut self, ticket: u64, entry: Arc<Entry>) {
-        if let Err(place) = self.place_of(ticket) {
-            self.0.insert(place, (ticket, entry));
+        match self.place_of(ticket) {
+            Ok(place) => self.0[place] = (ticket, entry),
+            Err(place) => self.0.insert(place, (ticket, entry)),
         }
     }
 
-    pub(crate) fn remove(&mut self, ticket: u64) {
-        if let Ok(place) = self.place_of(ticket) {
-            self.0.remove(place);
-        }
+    /// Takes a claim out. Says whether it was there: in a file that was made anew its ticket may be
+    /// another's.
+    pub(crate) fn remove(&mut self, ticket: u64, claim: ClaimId) -> bool {
+        let place = self.place_of(ticket).ok().filter(|place| self.0[*place].1.id == claim);
+        place.is_some_and(|place| self.0.remove(place).is_some())
     }
 
     pub(crate) fn with(&self, ticket: u64) -> Option<&Arc<Entry>> {
@@ -112,6 +115,18 @@ impl Own {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.0.iter().map(|(_, entry)| entry)
+    }
+}
+
+impl Known {
+    /// The line's file is gone, and with it every place in it.
+    pub(crate) fn lose_all(&mut self) {
+        for entry in self.own.all() {
+            entry.lose(Why::Vanished);
+        }
+        self.own = Own::default();
+        self.waiting.clear();
+        self.watch.ticket = 0;
     }
 }
 

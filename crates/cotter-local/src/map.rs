@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use crate::files::may_be_mapped;
 use crate::line::format::NEW_FILE_LEN;
 use crate::page::Page;
 
@@ -31,6 +32,13 @@ unsafe impl Sync for Mapped {}
 impl Mapped {
     /// Maps the first page of a file that has one.
     pub(crate) fn of(file: &File) -> io::Result<Self> {
+        if !may_be_mapped(file)? {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it was made for one user's own directory and is another's, or was moved to \
+                 another file system; end all who use it and remove it",
+            ));
+        }
         let len = rustix::fs::fstat(file)?.st_size;
         if len < NEW_FILE_LEN as i64 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too short"));

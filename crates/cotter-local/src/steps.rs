@@ -138,8 +138,9 @@ impl Shared {
             None => line.search(id)?,
         };
         let forget = |known: &mut Known| {
-            if let Some(spot) = spot {
-                known.own.remove(spot.ticket);
+            if let Some(spot) = spot
+                && known.own.remove(spot.ticket, id)
+            {
                 known.waiting.remove(&spot.ticket);
             }
         };

@@ -5,11 +5,12 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{claim, granted, session};
-use cotter_core::contract::{Answer, Claim, Mode, Patience, Session};
+use cotter_core::contract::{Answer, Claim, Left, Mode, Patience, Session};
 use cotter_core::env::{Clock, Env, VirtualClock};
 use cotter_core::front::{Client, Options};
 use cotter_core::{Kind, LockName};
@@ -41,6 +42,49 @@ async fn an_idle_line_removed_by_hand_is_not_locked_twice() {
     let third = later(claim(&env, "l", Mode::Exclusive, Patience::Try));
     let answer = one.claim(&third).await.expect("an answer");
     assert!(matches!(answer, Answer::Busy), "two hold it: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_line_removed_under_claims_ends_them_and_repeats_no_token() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (env, session) = session(dir.path()).await;
+    let held = claim(&env, "l", Mode::Exclusive, Patience::Wait);
+    let (before, _place) = granted(&session, &held).await;
+    let waiting = claim(&env, "l", Mode::Exclusive, Patience::Wait);
+    let mut place = common::queued(&session, &waiting).await;
+    std::fs::remove_file(dir.path().join("lines/l")).expect("removed");
+    let next = later(claim(&env, "l", Mode::Exclusive, Patience::Wait));
+    let (after, next_place) = granted(&session, &next).await;
+    assert!(after.token > before.token, "{after:?} after {before:?}");
+    session.wait(&waiting, &mut place).await.expect_err("its place is gone");
+    let gone = session.renew(&[held.id, waiting.id, next.id]).await.expect("answer").gone;
+    let mut gone: Vec<_> = gone.into_iter().map(|(id, _)| id).collect();
+    gone.sort();
+    assert_eq!(gone, [held.id, waiting.id], "and the new holder is untouched");
+    for old in [&held, &waiting] {
+        assert_eq!(session.withdraw(old, None).await.expect("answer"), Left::WasGone);
+    }
+    let busy = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    assert!(matches!(session.claim(&busy).await.expect("answer"), Answer::Busy));
+    let left = session.withdraw(&next, Some(next_place)).await.expect("answer");
+    assert_eq!(left, Left::Released);
+    granted(&session, &busy).await;
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_cut_is_not_mapped_whatever_its_title_says() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (env, one) = session(dir.path()).await;
+    let first = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    let (_, place) = granted(&one, &first).await;
+    one.withdraw(&first, Some(place)).await.expect("idle, but the file is there");
+    let open_to_all = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(dir.path().join("lines/l"), open_to_all).expect("opened up");
+    let (_, two) = session(dir.path()).await;
+    let second = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    let error = two.claim(&second).await.expect_err("it must not be mapped");
+    assert_eq!(error.kind(), Kind::Store);
+    assert!(error.to_string().contains("end all who use it and remove it"), "{error}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{World, script, state, wait_until};
+use crate::support::{World, script, state, wait_until, with_signals_of_a_shell};
 
 /// A shell at a terminal of its own. Killed when dropped.
 struct Shell {
@@ -40,6 +40,7 @@ impl Shell {
         command.env("PS1", "$ ");
         let clone = || theirs.try_clone().expect("a descriptor");
         command.stdin(clone()).stdout(clone()).stderr(clone());
+        with_signals_of_a_shell(&mut command);
         // SAFETY: two system calls, neither of which allocates or locks.
         unsafe {
             command.pre_exec(|| {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
@@ -13,6 +14,21 @@ use tempfile::TempDir;
 /// How long a condition may take: far more than it does, so that a loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Gives a process the signals as a person's shell would: whoever started these tests may have had
+/// some ignored (a shell does so for what it runs in the background), and cotter keeps to that.
+#[allow(unsafe_code, reason = "signals can be set only in the child, before it runs a program")]
+pub(crate) fn with_signals_of_a_shell(command: &mut Command) -> &mut Command {
+    // SAFETY: system calls, none of which allocates or locks.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        })
+    }
+}
 
 /// Waits until something is true, looking again and again; fails if it does not become true.
 pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
@@ -59,7 +75,7 @@ impl World {
                 command.env_remove(name);
             }
         }
-        command
+        with_signals_of_a_shell(&mut command)
             .args(arguments)
             .env("COTTER_STORE", self.url())
             .env("SHELL", "/bin/sh")
