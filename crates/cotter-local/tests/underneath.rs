@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -205,4 +205,53 @@ async fn tidying_up_among_many_lines_loses_no_waiter() {
             one.withdraw(&waiting, Some(place)).await.expect("released");
         }
     }
+}
+
+/// flock does not tell the users of one description apart: what a dropped wait is given too late,
+/// and gives back, must not be what another has by then.
+#[tokio::test]
+async fn a_dropped_wait_for_a_shared_line_has_a_description_of_its_own() {
+    let dir = tempfile::tempdir().expect("dir");
+    let open_to_all = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(dir.path(), open_to_all).expect("shared");
+    let (env, session) = session(dir.path()).await;
+    let first = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    let (_, place) = granted(&session, &first).await;
+    session.withdraw(&first, Some(place)).await.expect("idle");
+    let path = dir.path().join("lines/l");
+    let outside = std::fs::File::open(&path).expect("the line's file");
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&outside, exclusive).expect("nobody is inside");
+    let descriptions = || {
+        let inode = std::fs::metadata(&path).expect("the line's file").ino();
+        let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
+        let files = open.filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok());
+        files.filter(|file| file.ino() == inode).count()
+    };
+
+    let (one, two) = (
+        claim(&env, "l", Mode::Exclusive, Patience::Wait),
+        claim(&env, "l", Mode::Exclusive, Patience::Wait),
+    );
+    {
+        let mut dropped = std::pin::pin!(session.claim(&one));
+        assert!(poll_once(dropped.as_mut()).await.is_none(), "somebody is inside");
+    }
+    let mut waits = std::pin::pin!(session.claim(&two));
+    assert!(poll_once(waits.as_mut()).await.is_none(), "somebody is inside");
+    assert_eq!(descriptions(), 3, "the outsider's, the dropped wait's, and the other's");
+    drop(outside);
+    let answer = waits.await.expect("an answer");
+    assert!(matches!(answer, Answer::Granted(..)), "{answer:?}");
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }
