@@ -304,8 +304,12 @@ pub(crate) fn may_be_mapped(file: &File) -> io::Result<bool> {
     let (stat, system) = (fstat(file)?, rustix::fs::fstatfs(file)?);
     let is_open = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
     let is_ours = stat.st_uid == rustix::process::geteuid().as_raw() || stat.st_uid == 0;
-    let magic = system.f_type as u64 & 0xffff_ffff;
-    Ok(is_ours && !is_open && OVERWRITES_IN_PLACE.contains(&magic))
+    Ok(is_ours && !is_open && OVERWRITES_IN_PLACE.contains(&magic_of(&system)))
+}
+
+/// A file system's number. The kernel's have 32 bits; the field is wider and may be sign-extended.
+fn magic_of(system: &rustix::fs::StatFs) -> u64 {
+    system.f_type as u64 & 0xffff_ffff
 }
 
 /// Refuses a file system that does not lock as this store needs; gives its number.
@@ -313,8 +317,7 @@ fn suitable(directory: &OwnedFd, config: &Config) -> Result<u64> {
     let path = &config.directory;
     let statfs = rustix::fs::fstatfs(directory)
         .map_err(|errno| explained(errno.into(), "look at the file system of", path))?;
-    // The kernel's magic numbers have 32 bits; the field is wider and may be sign-extended.
-    let magic = statfs.f_type as u64 & 0xffff_ffff;
+    let magic = magic_of(&statfs);
     if !config.force_filesystem {
         known_to_lock(magic, path)?;
     }

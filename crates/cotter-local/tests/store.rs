@@ -64,6 +64,20 @@ async fn a_claim_sent_twice_is_one_claim_and_a_withdrawal_sent_twice_is_one() {
 }
 
 #[tokio::test]
+async fn a_claim_of_another_session_is_not_withdrawn() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (env, one) = session(dir.path()).await;
+    let (_, two) = session(dir.path()).await;
+    let held = claim(&env, "l", Mode::Exclusive, Patience::Wait);
+    let (_, place) = granted(&one, &held).await;
+    // The same id, but it is not this session that made the claim.
+    assert_eq!(two.withdraw(&held, None).await.expect("answer"), Left::WasGone);
+    let other = claim(&env, "l", Mode::Exclusive, Patience::Try);
+    assert!(matches!(two.claim(&other).await.expect("answer"), Answer::Busy), "it still holds");
+    assert_eq!(one.withdraw(&held, Some(place)).await.expect("answer"), Left::Released);
+}
+
+#[tokio::test]
 async fn wait_may_be_dropped_and_called_again() {
     let dir = common::dir();
     let (env, session) = session(dir.path()).await;
