@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use cotter::contract::{
     Answer, Bearer, Claim, ClaimId, Event, Evicted, Failover, FencingToken, Grant, Lease, Left,
-    Line, LineUp, Loss, Mode, Modes, Patience, Profile, Renewal, Session, Store, TokenScope,
-    TokenStrength, Trips,
+    Line, LineUp, Loss, Mode, Modes, Patience, Profile, Recipe, Renewal, Session, Store,
+    TokenScope, TokenStrength, Trips,
 };
 use cotter::env::Env;
 use cotter::memory::MemoryStore;
@@ -67,6 +67,7 @@ async fn direct_pairs<S: Session>(env: &Env, session: &S, alone: &Alone) -> Outc
             id: env.claim_id(),
             name: name.clone(),
             mode: Mode::Exclusive,
+            recipe: Recipe::Lock,
             patience: Patience::Wait,
             note: Arc::from(""),
             asked_at: env.now(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cotter_core::LockName;
-use cotter_core::contract::{Answer, Bearer, Claim, Mode, Patience, Session, Store};
+use cotter_core::contract::{Answer, Bearer, Claim, Mode, Patience, Recipe, Session, Store};
 use cotter_core::env::Env;
 use cotter_local::{LocalSession, LocalStore, Place};
 use rustix::fs::{FlockOperation, flock};
@@ -94,6 +94,7 @@ fn claim(env: &Env, name: &LockName) -> Claim {
         id: env.claim_id(),
         name: name.clone(),
         mode: Mode::Exclusive,
+        recipe: Recipe::Lock,
         patience: Patience::Wait,
         note: "".into(),
         asked_at: env.now(),

@@ -56,7 +56,9 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use cotter_core::contract::{Answer, Bearer, Claim, Event, Mode, Patience, Session, Store, Why};
+//! use cotter_core::contract::{
+//!     Answer, Bearer, Claim, Event, Mode, Patience, Recipe, Session, Store, Why,
+//! };
 //! use cotter_core::env::{Clock, Env, VirtualClock};
 //! use cotter_core::LockName;
 //! use cotter_memory::MemoryStore;
@@ -72,6 +74,7 @@
 //!     id: env.claim_id(),
 //!     name: LockName::new("orders/42")?,
 //!     mode: Mode::Exclusive,
+//!     recipe: Recipe::Lock,
 //!     patience: Patience::Wait,
 //!     note: "".into(),
 //!     asked_at: env.now(),

@@ -75,6 +75,24 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What the claim is part of.
+///
+/// All recipes of one name are one line: a lock and a writer exclude each other. Stores that share
+/// their locks with other clients write each as those clients do (interop), and may tell people
+/// which it is. Nothing else is decided by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Recipe {
+    /// A mutex.
+    #[default]
+    Lock,
+    /// A read/write lock.
+    ReadWrite,
+    /// A semaphore.
+    Semaphore,
+    /// An election; the claim's note is what others see of the leader.
+    Election,
+}
+
 /// Whether a claim that cannot be granted now takes its place in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -93,6 +111,8 @@ pub struct Claim {
     pub name: LockName,
     /// How much of the lock it wants.
     pub mode: Mode,
+    /// What it is part of.
+    pub recipe: Recipe,
     /// Whether it waits.
     pub patience: Patience,
     /// A word for people who look at the line: a label, a leader's address. May be empty.

@@ -56,7 +56,7 @@ mod profile;
 mod session;
 mod token;
 
-pub use claim::{Bearer, Claim, ClaimId, Mode, Patience};
+pub use claim::{Bearer, Claim, ClaimId, Mode, Patience, Recipe};
 pub(crate) use erased::{AnyPlace, AnySession, AnyStore, Boxed, Innermost, erase};
 pub use event::{Event, Why};
 pub use lease::{Grant, Lease};

@@ -15,7 +15,7 @@ use super::cell::{Cell, Held};
 use super::hold::{Input, Limits, Standing};
 use super::stake::{Asked, Stake};
 use super::tie::Tie;
-use crate::contract::{Claim, Grant, Lease, Mode, Patience, Why};
+use crate::contract::{Claim, Grant, Lease, Mode, Patience, Recipe, Why};
 use crate::error::{Error, Kind, Result};
 use crate::layer::telemetry;
 use crate::names::LockName;
@@ -33,6 +33,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Request {
     pub name: LockName,
     pub mode: Mode,
+    pub recipe: Recipe,
     pub patience: Patience,
     /// How long to wait; without end if `None`.
     pub within: Option<Duration>,
@@ -125,6 +126,7 @@ impl Engine {
             id: self.env().claim_id(),
             name: request.name.clone(),
             mode: request.mode,
+            recipe: request.recipe,
             patience: request.patience,
             note: Arc::clone(&request.note),
             asked_at: self.env().now(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::guard::{Guard, GuardKind};
-use crate::contract::{Mode, Patience};
+use crate::contract::{Mode, Patience, Recipe};
 use crate::engine::{Engine, Held, Limits, Owner, Request};
 use crate::error::{Error, Kind, Result};
 use crate::names::LockName;
@@ -57,6 +57,7 @@ pub(crate) struct Asking {
     pub engine: Arc<Engine>,
     pub name: Result<LockName>,
     pub mode: Mode,
+    pub recipe: Recipe,
     pub owner: Option<Owner>,
     pub within: Option<Duration>,
     pub note: Arc<str>,
@@ -64,11 +65,17 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    pub(crate) fn new(engine: &Arc<Engine>, name: Result<LockName>, mode: Mode) -> Self {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        name: Result<LockName>,
+        mode: Mode,
+        recipe: Recipe,
+    ) -> Self {
         Self {
             engine: Arc::clone(engine),
             name,
             mode,
+            recipe,
             owner: None,
             within: None,
             note: no_note(),
@@ -77,10 +84,10 @@ impl Asking {
     }
 
     async fn ask(self, patience: Patience) -> Result<Option<Arc<Held>>> {
-        let Asking { engine, name, mode, owner, within, note, limits } = self;
+        let Asking { engine, name, mode, recipe, owner, within, note, limits } = self;
         let name = name.map_err(|error| error.with_store(engine.address()))?;
         check(&engine, &name, mode, &note).map_err(|error| engine.named(error, &name))?;
-        let request = Request { name, mode, patience, within, note, limits };
+        let request = Request { name, mode, recipe, patience, within, note, limits };
         match owner {
             Some(owner) => Box::pin(owner.acquire(&engine, &request)).await,
             None => Ok(engine.acquire(&request).await?.map(Arc::new)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::acquire::{Acquire, TryAcquire};
 use super::guard::{Guard, kinds::Leading};
 use super::lock::Named;
-use crate::contract::{Bearer, ClaimId, FencingToken, LineUp, Mode, Waiter};
+use crate::contract::{Bearer, ClaimId, FencingToken, LineUp, Mode, Recipe, Waiter};
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -60,12 +60,12 @@ impl Election {
 
     /// Waits to lead, in order of arrival. The value is what others then see of the leader.
     pub fn campaign(&self, value: impl Into<Arc<str>>) -> Acquire<Leading> {
-        Acquire::new(self.named.asking(Mode::Exclusive)).note(value)
+        Acquire::new(self.named.asking(Mode::Exclusive, Recipe::Election)).note(value)
     }
 
     /// Leads if nobody does.
     pub fn try_campaign(&self, value: impl Into<Arc<str>>) -> TryAcquire<Leading> {
-        TryAcquire::new(self.named.asking(Mode::Exclusive)).note(value)
+        TryAcquire::new(self.named.asking(Mode::Exclusive, Recipe::Election)).note(value)
     }
 
     /// Who leads now.

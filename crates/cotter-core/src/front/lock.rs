@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::acquire::{Acquire, Asking, TryAcquire};
 use super::guard::kinds::{Alone, Permitted, Reading, Writing};
-use crate::contract::{Evicted, FencingToken, LineUp, Mode};
+use crate::contract::{Evicted, FencingToken, LineUp, Mode, Recipe};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::names::LockName;
@@ -28,8 +28,8 @@ impl Named {
         self.checked.clone().map_or_else(|| LockName::new(&self.name), Ok)
     }
 
-    pub(crate) fn asking(&self, mode: Mode) -> Asking {
-        Asking::new(&self.engine, self.checked(), mode)
+    pub(crate) fn asking(&self, mode: Mode, recipe: Recipe) -> Asking {
+        Asking::new(&self.engine, self.checked(), mode, recipe)
     }
 
     pub(crate) async fn line_up(&self) -> Result<LineUp> {
@@ -114,12 +114,12 @@ impl Lock {
 
     /// Waits for the lock.
     pub fn acquire(&self) -> Acquire<Alone> {
-        Acquire::new(self.named.asking(Mode::Exclusive))
+        Acquire::new(self.named.asking(Mode::Exclusive, Recipe::Lock))
     }
 
     /// Takes the lock if nobody has it.
     pub fn try_acquire(&self) -> TryAcquire<Alone> {
-        TryAcquire::new(self.named.asking(Mode::Exclusive))
+        TryAcquire::new(self.named.asking(Mode::Exclusive, Recipe::Lock))
     }
 
     looking!();
@@ -144,22 +144,22 @@ impl RwLock {
 
     /// Waits to read.
     pub fn read(&self) -> Acquire<Reading> {
-        Acquire::new(self.named.asking(Mode::Shared))
+        Acquire::new(self.named.asking(Mode::Shared, Recipe::ReadWrite))
     }
 
     /// Reads if nobody writes or waits to.
     pub fn try_read(&self) -> TryAcquire<Reading> {
-        TryAcquire::new(self.named.asking(Mode::Shared))
+        TryAcquire::new(self.named.asking(Mode::Shared, Recipe::ReadWrite))
     }
 
     /// Waits to write.
     pub fn write(&self) -> Acquire<Writing> {
-        Acquire::new(self.named.asking(Mode::Exclusive))
+        Acquire::new(self.named.asking(Mode::Exclusive, Recipe::ReadWrite))
     }
 
     /// Writes if nobody reads or writes.
     pub fn try_write(&self) -> TryAcquire<Writing> {
-        TryAcquire::new(self.named.asking(Mode::Exclusive))
+        TryAcquire::new(self.named.asking(Mode::Exclusive, Recipe::ReadWrite))
     }
 
     looking!();
@@ -190,7 +190,7 @@ impl Semaphore {
 
     /// Waits for this many permits at once.
     pub fn acquire_many(&self, count: u32) -> Acquire<Permitted> {
-        Acquire::new(self.named.asking(self.mode(count)))
+        Acquire::new(self.named.asking(self.mode(count), Recipe::Semaphore))
     }
 
     /// Takes one permit if there is one and nobody waits.
@@ -200,7 +200,7 @@ impl Semaphore {
 
     /// Takes this many permits if there are and nobody waits.
     pub fn try_acquire_many(&self, count: u32) -> TryAcquire<Permitted> {
-        TryAcquire::new(self.named.asking(self.mode(count)))
+        TryAcquire::new(self.named.asking(self.mode(count), Recipe::Semaphore))
     }
 
     fn mode(&self, count: u32) -> Mode {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::acquire::{Acquire, Asking, Names, TryAcquire, no_note};
 use super::guard::LockGuard;
-use crate::contract::{Left, Mode, Why};
+use crate::contract::{Left, Mode, Recipe, Why};
 use crate::engine::{Engine, Limits, Owner};
 use crate::error::{Error, Result};
 use crate::names::LockName;
@@ -107,7 +107,7 @@ impl AcquireAll {
     }
 
     fn asking(&self, name: &LockName, within: Option<Duration>) -> Asking {
-        let mut asking = Asking::new(&self.engine, Ok(name.clone()), Mode::Exclusive);
+        let mut asking = Asking::new(&self.engine, Ok(name.clone()), Mode::Exclusive, Recipe::Lock);
         asking.within = within;
         asking.owner = self.owner.clone();
         asking.note = Arc::clone(&self.note);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cotter_core::contract::{
-    Answer, Bearer, Claim, Evicted, FencingToken, Left, Mode, Patience, Session, Store,
+    Answer, Bearer, Claim, Evicted, FencingToken, Left, Mode, Patience, Recipe, Session, Store,
 };
 use cotter_core::env::Env;
 use cotter_core::{Error, LockName, Result};
@@ -194,6 +194,7 @@ impl Actor {
             id: self.env.claim_id(),
             name: LockName::new(name)?,
             mode,
+            recipe: Recipe::Lock,
             patience,
             note: "a note".into(),
             asked_at: self.env.now(),

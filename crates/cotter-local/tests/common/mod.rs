@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use cotter_core::LockName;
-use cotter_core::contract::{Answer, Bearer, Claim, Grant, Mode, Patience, Session, Store};
+use cotter_core::contract::{Answer, Bearer, Claim, Grant, Mode, Patience, Recipe, Session, Store};
 use cotter_core::env::Env;
 use cotter_local::{LocalSession, LocalStore, Place};
 use rustix::process::{Pid, Signal, kill_process};
@@ -221,6 +221,7 @@ pub(crate) fn claim(env: &Env, name: &str, mode: Mode, patience: Patience) -> Cl
         id: env.claim_id(),
         name: LockName::new(name).expect("a name"),
         mode,
+        recipe: Recipe::Lock,
         patience,
         note: "".into(),
         asked_at: env.now(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cotter_core::LockName;
 use cotter_core::contract::{
-    Answer, Bearer, Claim, FencingToken, Grant, Lease, Mode, Patience, Session, Store,
+    Answer, Bearer, Claim, FencingToken, Grant, Lease, Mode, Patience, Recipe, Session, Store,
 };
 use cotter_core::env::{Clock, Env, Moment, VirtualClock};
 use cotter_memory::{MemoryPlace, MemorySession, MemoryStore};
@@ -41,6 +41,7 @@ impl Rig {
             id: self.env.claim_id(),
             name: name("n"),
             mode,
+            recipe: Recipe::Lock,
             patience: Patience::Wait,
             note: "".into(),
             asked_at: self.env.now(),
