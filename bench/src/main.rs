@@ -11,6 +11,9 @@
 //!             hand-over between two processes: beside flock
 //!   waiters   10, 1,000 and 10,000 waiters on one lock in one process: memory and hand-over
 //!   run       `cotter run` around a command: beside the command alone, and flock(1)
+//!   zookeeper [PART]...
+//!             locks on ZooKeeper: beside raw frames, Curator, kazoo and another crate. It needs
+//!             more than Rust, so it is measured only when it is named
 //! ```
 #![forbid(unsafe_code)]
 
@@ -20,6 +23,7 @@ mod local;
 mod measure;
 mod run;
 mod waiters;
+mod zookeeper;
 
 use std::process::ExitCode;
 
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
         // Processes that a bench starts.
         ["hold-in-turns", rest @ ..] => hand_over::hold_in_turns(rest),
         ["wait-in-line", count] => waiters::wait_in_line(count),
+        ["drive-zookeeper", kind] => zookeeper::drive(kind),
+        ["zookeeper", parts @ ..] => zookeeper::bench(parts),
         [] => ALL.iter().try_for_each(|name| bench(name)),
         names => names.iter().try_for_each(|name| bench(name)),
     };
@@ -53,6 +59,9 @@ fn bench(name: &str) -> Outcome<()> {
         "local" => local::bench().and_then(|()| hand_over::bench()),
         "waiters" => waiters::bench(),
         "run" => run::bench(),
-        _ => Err(format!("there is no bench {name:?}; there are {}", ALL.join(", ")).into()),
+        _ => {
+            Err(format!("there is no bench {name:?}; there are {}, zookeeper", ALL.join(", "))
+                .into())
+        }
     }
 }

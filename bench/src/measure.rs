@@ -22,11 +22,16 @@ pub(crate) fn now_nanos() -> u64 {
 
 /// Waits until a process has ended well, and kills it if it hangs.
 pub(crate) fn finish(child: &mut Child) -> Outcome<()> {
+    finish_within(child, PROCESS_TIME_MAX)
+}
+
+/// Waits until a process has ended well, and kills it when this time is over.
+pub(crate) fn finish_within(child: &mut Child, time_max: Duration) -> Outcome<()> {
     let pid = Pid::from_child(child);
     let (done, is_done) = channel::<()>();
     let status = std::thread::scope(|scope| {
         scope.spawn(move || {
-            if is_done.recv_timeout(PROCESS_TIME_MAX) == Err(RecvTimeoutError::Timeout) {
+            if is_done.recv_timeout(time_max) == Err(RecvTimeoutError::Timeout) {
                 // It is not collected before `done` is dropped, so the number is still its own.
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -41,6 +46,12 @@ pub(crate) fn finish(child: &mut Child) -> Outcome<()> {
 /// Figures of one kind, one a round.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures(Vec<f64>);
+
+impl FromIterator<f64> for Figures {
+    fn from_iter<I: IntoIterator<Item = f64>>(figures: I) -> Self {
+        Self(figures.into_iter().collect())
+    }
+}
 
 impl Figures {
     pub(crate) fn add(&mut self, figure: f64) {

@@ -3,13 +3,16 @@
 //! ```text
 //!   cargo xtask tidy            the rules that no compiler checks
 //!   cargo xtask test [--quick]  every test there is; the last line is "N passed, N failed"
+//!   cargo xtask servers         the servers that tests need, for as long as its input is open
 //!   cargo xtask bench [NAME]    what it costs, beside what it is compared with, in the same run
 //! ```
 //!
-//! It has no dependencies, because it is built before anything else can be.
+//! It stands on the standard library alone, and on `cotter-servers`, which does too, because it is
+//! built before anything else can be.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod servers;
 mod test;
 mod tidy;
 
@@ -19,6 +22,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask tidy
        cargo xtask test [--quick]
+       cargo xtask servers
        cargo xtask bench [engine | local | waiters | run]...";
 
 fn main() -> ExitCode {
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root()),
         ["test"] => test::run(&root(), test::Extent::Everything),
         ["test", "--quick"] => test::run(&root(), test::Extent::Quick),
+        ["servers"] => servers::run(&root()),
         ["bench", benches @ ..] => bench::run(&root(), benches),
         _ => {
             eprintln!("{USAGE}");

@@ -2,13 +2,14 @@
 //!
 //! cargo prints a result line for each test program and none for the whole, and a program that dies
 //! prints none at all. So the lines are added up here, and what cargo itself calls a failure is a
-//! failure although no line says so.
+//! failure although no line says so. What cannot be prepared for the tests is one too.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::cargo;
+use crate::servers::Prepared;
+use crate::{cargo, servers};
 
 /// How much is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,15 +21,22 @@ pub(crate) enum Extent {
 }
 
 /// Programs that tests start, and the Debian package each comes from.
-const TOOLS: [(&str, &str); 3] =
-    [("flock", "util-linux"), ("unshare", "util-linux"), ("mount", "mount")];
+const TOOLS: [(&str, &str); 4] = [
+    ("flock", "util-linux"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("mount", "mount"),
+];
 
 pub(crate) fn run(root: &Path, extent: Extent) -> ExitCode {
     let missing: Vec<_> = TOOLS.into_iter().filter(|(tool, _)| !is_there(tool)).collect();
     for (tool, package) in &missing {
         eprintln!("the tests need {tool}(1), which is not there: apt-get install {package}");
     }
-    let tally = match run_cargo(root, extent) {
+    // It stays until the tests are through: the servers end with it.
+    let prepared = servers::prepare(root);
+    prepared.failures.iter().for_each(|failure| eprintln!("{failure}"));
+    let tally = match run_cargo(root, extent, &prepared) {
         Ok(tally) => tally,
         Err(error) => {
             eprintln!("cargo could not be run: {error}");
@@ -38,13 +46,15 @@ pub(crate) fn run(root: &Path, extent: Extent) -> ExitCode {
     if tally.ignored > 0 {
         eprintln!("{} tests were ignored; a test that does not run is not one", tally.ignored);
     }
-    let failed = tally.failed + tally.ignored + missing.len();
+    let failed = tally.failed + tally.ignored + missing.len() + prepared.failures.len();
+    drop(prepared);
     println!("{} passed, {failed} failed", tally.passed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_cargo(root: &Path, extent: Extent) -> std::io::Result<Tally> {
+fn run_cargo(root: &Path, extent: Extent, prepared: &Prepared) -> std::io::Result<Tally> {
     let mut command = cargo(root);
+    command.envs(prepared.variables.iter().map(|(name, value)| (*name, value)));
     // The benches are no test, and would have everybody build the SQLite they compare with.
     command.args(["test", "--workspace", "--exclude", "cotter-bench", "--all-features"]);
     command.arg("--no-fail-fast");

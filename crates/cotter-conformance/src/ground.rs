@@ -10,7 +10,8 @@ use cotter_core::front::{Client, Lock, Options};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::bench::{Bench, Harm, Site};
+use crate::bench::{Bench, Harm, Site, system_env};
+use crate::clock::JumpClock;
 use crate::peer::Peer;
 
 /// No case takes this long, on whatever machine. One that does hangs.
@@ -38,8 +39,15 @@ const STEPS_PER_RENEWAL: u32 = 2;
 pub enum Time {
     /// A clock that the case moves; one thread.
     Virtual(Arc<VirtualClock>),
-    /// The machine's clock; several threads.
-    System(Env),
+    /// A clock that runs with the machine's and can jump ahead of it; several threads.
+    Real(Arc<JumpClock>),
+}
+
+impl Time {
+    /// The machine's clock.
+    pub fn real() -> Self {
+        Self::Real(JumpClock::new())
+    }
 }
 
 /// Where one case runs. A clone is the same ground.
@@ -67,15 +75,16 @@ pub fn on_a_fresh_ground<T>(
     let runtime = runtime(bench).map_err(|error| format!("no runtime: {error}"))?;
     runtime.block_on(async {
         let ground = Ground::new(Arc::clone(bench))?;
-        let watch = crate::bench::system_env();
+        let watch = system_env();
         let limit = match ground.time() {
             Time::Virtual(_) => VIRTUAL_CASE_MAX,
-            Time::System(_) => CASE_MAX,
+            Time::Real(_) => CASE_MAX,
         };
-        tokio::select! {
-            output = run(ground) => Ok(output),
-            () = watch.sleep(limit) => Err(format!("it hangs: not done within {limit:?}")),
-        }
+        let output = tokio::select! {
+            output = run(ground.clone()) => output,
+            () = watch.sleep(limit) => return Err(format!("it hangs: not done within {limit:?}")),
+        };
+        ground.site().close().await.map(|()| output)
     })
 }
 
@@ -98,7 +107,10 @@ impl Ground {
         let time = bench.time();
         let env = match &time {
             Time::Virtual(clock) => Env::with_clock(Arc::clone(clock) as Arc<dyn Clock>, 1),
-            Time::System(env) => env.clone(),
+            // The seed is the machine's: other processes use the same store.
+            Time::Real(clock) => {
+                Env::with_clock(Arc::clone(clock) as Arc<dyn Clock>, system_env().random())
+            }
         };
         let site = bench.site()?;
         let clients = AtomicU32::new(0);
@@ -187,7 +199,8 @@ impl Ground {
     pub async fn pass(&self, duration: Duration) {
         let until = self.now().after(duration);
         match &self.inner.time {
-            Time::System(env) => env.sleep_until(until).await,
+            // The condition is the clock itself.
+            Time::Real(_) => self.inner.env.sleep_until(until).await,
             Time::Virtual(clock) => loop {
                 self.settle().await;
                 let left = until.since(self.now());
@@ -199,11 +212,29 @@ impl Ground {
         }
     }
 
-    /// Moves the clock as if the whole process had been paused: no task runs on the way.
+    /// Moves the clients' clock as if the whole process had been paused: no task runs on the way. A
+    /// store that is a process of its own is not moved.
     pub fn pause_for(&self, duration: Duration) {
         match &self.inner.time {
             Time::Virtual(clock) => clock.advance(duration),
-            Time::System(_) => panic!("only a virtual clock can be moved"),
+            Time::Real(clock) => clock.jump(duration),
+        }
+    }
+
+    /// Lets the store's lease of all this client's grants run out. `seen` is a lock that the client
+    /// holds, as another client sees it.
+    pub async fn let_lapse(&self, client: &Client, seen: &Lock) {
+        match &self.inner.time {
+            Time::Virtual(_) => {
+                self.pause_for(self.lease());
+                self.settle().await;
+            }
+            // The store's clock is not ours to move: it has to hear nothing for a lease.
+            Time::Real(_) => {
+                self.harm(Harm::Silence(client)).await;
+                self.free(seen).await;
+                self.harm(Harm::Heal(client)).await;
+            }
         }
     }
 
@@ -215,7 +246,7 @@ impl Ground {
     pub async fn eventually(&self, what: &str, mut is_true: impl AsyncFnMut() -> bool) {
         let soon = match &self.inner.time {
             Time::Virtual(_) => self.profile().renew_every * SOON_RENEWALS,
-            Time::System(_) => SOON,
+            Time::Real(_) => SOON,
         };
         let give_up_at = self.now().after(soon);
         loop {
@@ -227,9 +258,24 @@ impl Ground {
             match &self.inner.time {
                 Time::Virtual(clock) => clock.advance(self.step()),
                 // The condition that the caller named is looked at again after it.
-                Time::System(env) => env.sleep(LOOK_EVERY).await,
+                Time::Real(_) => self.inner.env.sleep(LOOK_EVERY).await,
             }
         }
+    }
+
+    /// Lets this much time pass, after which something is to be true. On the machine's clock it
+    /// may become true somewhat later than it should, so it is looked at for as long again.
+    pub async fn after(&self, duration: Duration, what: &str, is_true: impl Fn() -> bool) {
+        self.pass(duration).await;
+        self.settle().await;
+        if let Time::Real(_) = &self.inner.time {
+            let until = self.now().after(duration);
+            while !is_true() && self.now() < until {
+                // The condition that the caller named is looked at again after it.
+                self.inner.env.sleep(LOOK_EVERY).await;
+            }
+        }
+        assert!(is_true(), "after {duration:?} it is not true that {what}");
     }
 
     /// Waits until so many stand in line for the lock.

@@ -22,6 +22,7 @@
 
 pub mod bench;
 pub mod case;
+pub mod clock;
 pub mod ground;
 pub mod history;
 pub mod peer;

@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cotter_conformance::bench::{Bench, LocalBench, MemoryBench};
+use cotter_conformance::bench::{Bench, LocalBench, MemoryBench, ZooKeeperBench};
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
+    let peer = env!("CARGO_BIN_EXE_conformance-peer");
     let benches: Vec<Arc<dyn Bench>> = vec![
         Arc::new(MemoryBench::on_virtual_clock()),
         Arc::new(MemoryBench::on_threads()),
-        Arc::new(LocalBench::new(env!("CARGO_BIN_EXE_conformance-peer"))),
+        Arc::new(LocalBench::new(peer)),
+        Arc::new(ZooKeeperBench::standalone(peer)),
+        Arc::new(ZooKeeperBench::ensemble(peer)),
     ];
     cotter_conformance::run(benches, &Arguments::from_args()).exit_code()
 }

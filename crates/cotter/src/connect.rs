@@ -13,6 +13,7 @@ use crate::{Client, Error, Kind, Options, Result};
 /// | `local:` | this machine, in the user's own directory | `local` (default) |
 /// | `local:/srv/locks?flock=/var/lock` | the same, in that directory | `local` |
 /// | `memory:NAME` | this process, for tests | `memory` |
+/// | `zookeeper://host:port,host:port/root?timeout=10s` | a ZooKeeper ensemble | `zookeeper` |
 #[derive(Clone, Debug)]
 pub struct Cotter {
     client: Client,
@@ -50,8 +51,12 @@ impl Cotter {
             "local" => Self::open(cotter_local::LocalStore::from_url(url)?, options).await,
             #[cfg(feature = "memory")]
             "memory" => Self::open(cotter_memory::MemoryStore::named(_rest), options).await,
+            #[cfg(feature = "zookeeper")]
+            "zookeeper" => {
+                Self::open(cotter_zookeeper::ZooKeeperStore::from_url(url)?, options).await
+            }
             #[allow(unreachable_patterns, reason = "reached for the features that are off")]
-            "local" | "memory" => Err(Error::new(
+            "local" | "memory" | "zookeeper" => Err(Error::new(
                 Kind::Config,
                 format!("the store {scheme}: is not compiled in; add the feature `{scheme}`"),
             )),
@@ -93,12 +98,16 @@ fn shown(url: &str) -> String {
     url[..end].chars().take(40).collect()
 }
 
-fn known() -> &'static str {
+fn known() -> String {
+    let mut urls = vec!["local:", "local:/DIRECTORY"];
     if cfg!(feature = "memory") {
-        "local:, local:/DIRECTORY or memory:NAME"
-    } else {
-        "local: or local:/DIRECTORY"
+        urls.push("memory:NAME");
     }
+    if cfg!(feature = "zookeeper") {
+        urls.push("zookeeper://HOST:PORT/ROOT");
+    }
+    let last = urls.pop().unwrap_or_default();
+    format!("{} or {last}", urls.join(", "))
 }
 
 #[cfg(test)]

@@ -137,3 +137,5 @@ pub use cotter_fence as fence;
 pub use cotter_local as local;
 #[cfg(feature = "memory")]
 pub use cotter_memory as memory;
+#[cfg(feature = "zookeeper")]
+pub use cotter_zookeeper as zookeeper;

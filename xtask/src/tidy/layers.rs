@@ -4,9 +4,12 @@
 //!   cotter-cli, cotter-conformance, bench, examples
 //!      └─► cotter                     the facade: knows the stores
 //!             ├─► cotter-<store>      contract, env, error, names, queue of the core; nothing else
+//!             │      └─► cotter-zk    a client of a server, useful by itself: env of the core
 //!             ├─► cotter-fence
 //!             └─► cotter-core         knows no store, not even by name
 //!                    front ─► engine ─► layer ─► contract, env, error, names, queue
+//!
+//!   for tests:  cotter-proxy ─► cotter-core      xtask ─► cotter-servers ─► nothing
 //! ```
 
 use super::Violation;
@@ -39,16 +42,22 @@ const FOR_STORES: [&str; 10] =
     ["contract", "env", "error", "names", "queue", "Error", "Kind", "Result", "Retry", "LockName"];
 
 /// The crates that are not stores, and which of ours each may depend on. `None`: any.
-const CRATES: [(&str, Option<&[&str]>); 8] = [
+const CRATES: [(&str, Option<&[&str]>); 11] = [
     ("cotter-core", Some(&[])),
+    ("cotter-zk", Some(&["cotter-core"])),
     ("cotter-fence", Some(&["cotter-core"])),
     ("cotter", None),
     ("cotter-cli", Some(&["cotter"])),
     ("cotter-conformance", None),
+    ("cotter-proxy", Some(&["cotter-core"])),
+    ("cotter-servers", Some(&[])),
     ("bench", None),
-    ("xtask", Some(&[])),
+    ("xtask", Some(&["cotter-servers"])),
     ("", None),
 ];
+
+/// Clients of our own that a store may stand on, each for one store.
+const CLIENTS: [(&str, &[&str]); 1] = [("cotter-zookeeper", &["cotter-core", "cotter-zk"])];
 
 /// Whether a folder below `crates` is a store's.
 pub(crate) fn is_store(name: &str) -> bool {
@@ -62,7 +71,10 @@ pub(crate) fn check_manifest(path: &str, text: &str) -> Vec<Violation> {
     let listed = CRATES.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
     let may_use = match listed {
         Some(ours) => ours,
-        None if is_store(name) => Some(&["cotter-core"][..]),
+        None if is_store(name) => {
+            let with_client = CLIENTS.iter().find(|(store, _)| *store == name);
+            Some(with_client.map_or(&["cotter-core"][..], |(_, ours)| *ours))
+        }
         None => None,
     };
     let mut violations = Vec::new();

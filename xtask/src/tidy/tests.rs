@@ -128,6 +128,9 @@ fn crates_depend_in_one_direction() {
         ("cotter-local", "cotter-fence"),
         ("cotter-redis", "cotter-local"),
         ("cotter-redis", "cotter"),
+        ("cotter-redis", "cotter-zk"),
+        ("cotter-zk", "cotter-zookeeper"),
+        ("cotter-servers", "cotter-core"),
         ("cotter-cli", "cotter-core"),
     ];
     for (name, dependency) in bad {
@@ -135,9 +138,12 @@ fn crates_depend_in_one_direction() {
         assert_eq!(manifest(name, "build-dependencies", dependency), ["crate-direction"], "{name}");
         assert_eq!(manifest(name, "dev-dependencies", dependency), [""; 0], "{name}");
     }
-    for (name, dependency) in
-        [("cotter-local", "cotter-core"), ("cotter", "cotter-local"), ("cotter-cli", "cotter")]
-    {
+    for (name, dependency) in [
+        ("cotter-local", "cotter-core"),
+        ("cotter-zookeeper", "cotter-zk"),
+        ("cotter", "cotter-local"),
+        ("cotter-cli", "cotter"),
+    ] {
         assert_eq!(manifest(name, "dependencies", dependency), [""; 0], "{name}");
     }
     let tool = "[dependencies]\ncotter = { workspace = true }";

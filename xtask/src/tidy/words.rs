@@ -10,7 +10,8 @@ const MACHINE_PATHS: [&str; 4] =
 
 /// Crates whose public functions users call.
 fn is_library(name: &str) -> bool {
-    let is_tool = ["cotter-cli", "cotter-conformance"].contains(&name);
+    let is_tool =
+        ["cotter-cli", "cotter-conformance", "cotter-proxy", "cotter-servers"].contains(&name);
     name.starts_with("cotter") && !is_tool
 }
 

@@ -9,7 +9,7 @@ use cotter_core::front::{Client, Options};
 use cotter_local::LocalStore;
 use tempfile::TempDir;
 
-use super::{Bench, Boxed, Harm, HarmKind, Request, Site, system_env};
+use super::{Bench, Boxed, Harm, HarmKind, Request, Site};
 use crate::ground::Time;
 use crate::peer::PeerCommand;
 
@@ -41,7 +41,7 @@ impl Bench for LocalBench {
     }
 
     fn time(&self) -> Time {
-        Time::System(system_env())
+        Time::real()
     }
 
     fn site(&self) -> std::result::Result<Box<dyn Site>, String> {

@@ -9,7 +9,7 @@ use cotter_core::env::VirtualClock;
 use cotter_core::front::{Client, Options};
 use cotter_memory::{Call, Delay, Fault, MemorySession, MemoryStore, Reach, SessionId, Side};
 
-use super::{Bench, Boxed, Harm, HarmKind, Request, Site, system_env};
+use super::{Bench, Boxed, Harm, HarmKind, Request, Site};
 use crate::ground::Time;
 use crate::peer::PeerCommand;
 
@@ -51,11 +51,7 @@ impl Bench for MemoryBench {
     }
 
     fn time(&self) -> Time {
-        if self.is_virtual {
-            Time::Virtual(VirtualClock::new())
-        } else {
-            Time::System(system_env())
-        }
+        if self.is_virtual { Time::Virtual(VirtualClock::new()) } else { Time::real() }
     }
 
     fn site(&self) -> std::result::Result<Box<dyn Site>, String> {

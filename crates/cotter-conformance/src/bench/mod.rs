@@ -14,9 +14,11 @@ use crate::peer::PeerCommand;
 pub mod local;
 pub mod memory;
 pub(crate) mod proof;
+pub mod zookeeper;
 
 pub use local::LocalBench;
 pub use memory::MemoryBench;
+pub use zookeeper::ZooKeeperBench;
 
 /// A future behind a pointer.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -139,8 +141,19 @@ pub trait Site: Send + Sync + 'static {
     /// How many requests of this kind were sent so far, where they are counted.
     fn requests(&self, request: Request) -> Option<u64>;
 
+    /// How often this client had to wait for an answer so far before it could go on, where that is
+    /// counted. Requests that are sent together are one trip.
+    fn trips(&self, _client: &Client) -> Option<u64> {
+        None
+    }
+
     /// How to start another process that uses the store, where there are any.
     fn peer(&self) -> Option<PeerCommand>;
+
+    /// Clears away what dropping cannot, at the end of a case that went well.
+    fn close(&self) -> Boxed<'_, std::result::Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// The machine's clock and the present runtime.

@@ -65,7 +65,7 @@ cases! {
         rises_with_every_grant [];
         rises_across_a_dropped_guard [];
         rises_across_eviction [];
-        rises_across_expiry [Lease];
+        rises_across_expiry [Lease, Harm(Cut)];
         rises_across_the_end_of_a_session [Harm(EndSession)];
         rises_across_the_end_of_every_client [];
         rises_across_a_crash [Processes];

@@ -41,8 +41,7 @@ pub(super) async fn rises_across_eviction(ground: Ground) {
 pub(super) async fn rises_across_expiry(ground: Ground) {
     let (one, two) = (ground.client().await, ground.client().await);
     let guard = one.lock("n").acquire().await.expect("the lock");
-    ground.pause_for(ground.lease());
-    ground.settle().await;
+    ground.let_lapse(&one, &two.lock("n")).await;
     assert!(next_token(&two).await > guard.token());
 }
 

@@ -165,9 +165,8 @@ pub(super) async fn lost_hints_cost_time_and_nothing_else(ground: Ground) {
     ground.in_line(&one.lock("n"), 1).await;
     ground.harm(Harm::LoseHints).await;
     guard.release().await.expect("released");
-    ground.pass(ground.lease()).await;
-    ground.settle().await;
-    assert!(waiter.is_finished(), "it should have looked by itself within a lease");
+    let lease = ground.lease();
+    ground.after(lease, "the waiter has looked by itself", || waiter.is_finished()).await;
     drop(waiter.await.expect("a waiter").expect("its turn"));
 }
 

@@ -1,0 +1,36 @@
+//! A network that takes its time: a proxy on loopback that hands on what it gets, later.
+//!
+//! It has a thread and a runtime of its own, so that it does not wait for who is measured.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use cotter::env::Env;
+use cotter_proxy::{Plan, Protocol, Proxy};
+use tokio::runtime::Builder;
+
+use crate::Outcome;
+
+/// Starts one, which lasts as long as the process. Gives its address.
+pub(crate) fn start(server: &str, one_way: Duration) -> Outcome<String> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let server = server.to_owned();
+    let (started, address) = channel();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let listen = async {
+                let env = Env::system()?;
+                let proxy = Proxy::listen(&env, Protocol::Tcp, &[server], &Plan::new()).await?;
+                proxy.set_delay(one_way);
+                Outcome::Ok(proxy)
+            };
+            // Kept, because its connections end with it.
+            let proxy = listen.await.map_err(|error| error.to_string());
+            let listens = proxy.as_ref().map(Proxy::address).map_err(String::clone);
+            if started.send(listens).is_ok() {
+                std::future::pending::<()>().await;
+            }
+        });
+    });
+    Ok(address.recv()??)
+}

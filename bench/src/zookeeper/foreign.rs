@@ -1,0 +1,82 @@
+//! The drivers in other languages: what they need is fetched once, and kept beside our build.
+//!
+//! Maven and pip use the machine's own configuration. What cannot be had is an error, and the bench
+//! says so and ends badly, but measures what it has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::local::directory;
+use crate::measure::finish_within;
+
+const FETCH_WITHIN: Duration = Duration::from_secs(300);
+
+/// Curator on the JVM. The driver is one file, which `java` compiles as it starts it.
+pub(crate) fn curator() -> Outcome<Command> {
+    let (sources, dir) = places("curator")?;
+    let (pom, jars) = (sources.join("pom.xml"), dir.join("jars"));
+    once(&dir, &pom, || {
+        let mut maven = Command::new("mvn");
+        maven.args(["--quiet", "--batch-mode", "--file"]).arg(&pom);
+        maven.arg("dependency:copy-dependencies");
+        maven.arg(format!("-DoutputDirectory={}", jars.display()));
+        fetch(&mut maven, &dir)
+    })?;
+    let mut java = Command::new("java");
+    java.arg("-cp").arg(jars.join("*")).arg(sources.join("Driver.java"));
+    Ok(java)
+}
+
+/// kazoo on Python, in an environment of its own.
+pub(crate) fn kazoo() -> Outcome<Command> {
+    let (sources, dir) = places("kazoo")?;
+    let requirements = sources.join("requirements.txt");
+    let python = dir.join("bin").join("python");
+    once(&dir, &requirements, || {
+        fetch(Command::new("python3").args(["-m", "venv"]).arg(&dir), &dir)?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        fetch(pip.arg("--requirement").arg(&requirements), &dir)
+    })?;
+    let mut driver = Command::new(python);
+    driver.arg(sources.join("driver.py"));
+    Ok(driver)
+}
+
+/// Where the driver's sources are, and where what it needs is kept.
+fn places(name: &str) -> Outcome<(PathBuf, PathBuf)> {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = here.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    Ok((here.join("peers").join(name), directory()?.join("bench-peers").join(name)))
+}
+
+/// Does something unless it was done for the same list of needs.
+fn once(dir: &Path, needs: &Path, act: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+    let (wanted, done) = (fs::read(needs)?, dir.join("done"));
+    if fs::read(&done).is_ok_and(|had| had == wanted) {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    act()?;
+    Ok(fs::write(done, wanted)?)
+}
+
+/// What it says is kept, and told if it fails.
+fn fetch(command: &mut Command, dir: &Path) -> Outcome<()> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let program = program.to_string_lossy().into_owned();
+    println!("  fetching what a driver needs: {program}");
+    let said = dir.join("said");
+    let log = fs::File::create(&said)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn();
+    let mut child = child.map_err(|error| format!("{program} cannot be started: {error}"))?;
+    finish_within(&mut child, FETCH_WITHIN).map_err(|error| {
+        let said = fs::read_to_string(&said).unwrap_or_default();
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("");
+        format!("{program}: {error}: {last}").into()
+    })
+}

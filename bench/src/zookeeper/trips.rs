@@ -1,0 +1,68 @@
+//! How many exchanges one after the other there are in acquiring, releasing and handing over:
+//! behind a proxy that makes each take 20 ms, the time is the count.
+
+use std::time::Duration;
+
+use super::delay;
+use super::drive::{COTTER, CRATE, FLOOR, ONE_WATCH, TWO_WATCHES};
+use super::peers::{CURATOR, KAZOO, Peers};
+use super::table::Bound::Most;
+use super::table::{Column, Table};
+use super::work::{Run, Work};
+use crate::Outcome;
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+const ROUND_TRIP_MICROS: f64 = 20_000.0;
+const MILLIS: u32 = 600;
+const WAITERS: u32 = 8;
+const PASSES: u32 = 2;
+const ROUNDS: u32 = 1;
+/// Longer than two exchanges, so that who waits has learned all it can before its turn.
+const HOLD_MICROS: u32 = 50_000;
+/// One exchange, and less than half of another.
+const ONE: f64 = 1.5;
+
+pub(crate) fn bench(peers: &mut Peers) -> Outcome<()> {
+    let server = delay::start(&peers.server.address, ROUND_TRIP / 2)?;
+    println!("zookeeper trips: a round trip takes {ROUND_TRIP:?}, and is the unit");
+    let alone = Work {
+        server,
+        path: String::new(),
+        clients: 1,
+        tasks: 1,
+        names: 1,
+        rounds: 0,
+        millis: MILLIS,
+        hold_micros: 0,
+    };
+    let kinds = [FLOOR, ONE_WATCH, COTTER, CRATE, CURATOR, KAZOO];
+    let table = Table::measure(peers, "trips1", &kinds, PASSES, &alone)?;
+    table.print(&[
+        Column::latency("acquire p50/p99", ROUND_TRIP_MICROS, Run::acquires),
+        Column::latency("release p50/p99", ROUND_TRIP_MICROS, Run::releases),
+        Column::median("requests", 2, Run::requests),
+    ]);
+    let acquire = |run: &Run| run.acquires().median() / ROUND_TRIP_MICROS;
+    let release = |run: &Run| run.releases().median() / ROUND_TRIP_MICROS;
+    Most(ONE).judge("round trips to acquire", &table.figures(COTTER, acquire));
+    Most(ONE).judge("round trips to release", &table.figures(COTTER, release));
+
+    println!("  {WAITERS} sessions ask at once and hold for {} ms", HOLD_MICROS / 1_000);
+    let line = Work {
+        clients: WAITERS,
+        tasks: WAITERS,
+        rounds: ROUNDS,
+        hold_micros: HOLD_MICROS,
+        ..alone
+    };
+    let kinds = [ONE_WATCH, TWO_WATCHES, COTTER, CRATE, CURATOR, KAZOO];
+    let table = Table::measure(peers, "trips8", &kinds, PASSES, &line)?;
+    table.print(&[
+        Column::latency("hand-over p50/p99", ROUND_TRIP_MICROS, Run::hand_overs),
+        Column::median("requests", 2, Run::requests),
+    ]);
+    let hand_over = |run: &Run| run.hand_overs().median() / ROUND_TRIP_MICROS;
+    Most(ONE).judge("round trips to hand over", &table.figures(COTTER, hand_over));
+    println!();
+    Ok(())
+}

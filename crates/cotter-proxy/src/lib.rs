@@ -1,0 +1,41 @@
+//! A proxy between clients and a real server, in the process of the test, that does to their
+//! requests what networks do.
+//!
+//! ```text
+//!   client A ──► Proxy A ──┐  silence, cut, delay, round trips: one client's way
+//!                          ├──► the real server
+//!   client B ──► Proxy B ──┘
+//!                   │
+//!                 Plan     what happens to the next requests of a kind, and how many there were:
+//!                          shared by as many proxies as one likes
+//! ```
+//!
+//! A [`Proxy`] is cheap: give each client its own, and its way can be harmed without touching the
+//! others. It listens once for every server it stands before, so that a client that knows three
+//! servers goes on choosing among three.
+//!
+//! With [`Protocol::Tcp`] bytes go through as they are. With [`Protocol::ZooKeeper`] the frames are
+//! understood: a request is known by what it asks and its reply by the number both carry, so that
+//! the reply of one request can be lost *after* the server has carried it out, and no other.
+//!
+//! # What it promises
+//!
+//! * Bytes are never reordered, changed or doubled, in either direction of one connection.
+//! * A fault strikes the requests it was planned for, in the order in which they arrive.
+//! * What a connection had sent before it was cut off by the other side is still delivered, late if
+//!   need be: networks do that. Only silence loses it.
+//!
+//! It needs the runtime its [`Env`](cotter_core::env::Env) stands for. Dropping a proxy ends its
+//! connections.
+#![forbid(unsafe_code)]
+
+mod proxy;
+
+mod plan;
+
+mod pipe;
+
+mod frame;
+
+pub use plan::{Fault, Plan, What};
+pub use proxy::{Protocol, Proxy};

@@ -1,0 +1,302 @@
+//! What is to happen to which requests, and how many there were.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::frame::{OP_CONNECT, OP_MULTI, OPS_CREATE, Request};
+
+/// Kinds of request, as ZooKeeper has them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// All of them.
+    Any,
+    /// The first on a connection: a new session, or an old one that comes back.
+    Connect,
+    /// The last of a session.
+    CloseSession,
+    /// A node, of whatever sort: create, create2, createContainer, createTTL.
+    Create,
+    /// A node that goes with its session: what claims of locks are.
+    CreateEphemeral,
+    /// No node any more.
+    Delete,
+    /// Whether there is a node; with or without a watch.
+    Exists,
+    /// What is in a node; with or without a watch.
+    GetData,
+    /// New data for a node.
+    SetData,
+    /// What is below a node: getChildren and getChildren2.
+    GetChildren,
+    /// The server catches up with its leader.
+    Sync,
+    /// Several that are done together or not at all.
+    Multi,
+    /// A multi that begins with a check.
+    Check,
+    /// The connection is alive.
+    Ping,
+    /// The watches of a connection that was lost.
+    SetWatches,
+    /// Credentials.
+    Auth,
+    /// Any other opcode.
+    Op(i32),
+}
+
+impl What {
+    fn is(&self, (op, detail): (i32, Option<i32>)) -> bool {
+        const CHECK: i32 = 13;
+        let is_ephemeral = |flags: i32| flags & 1 == 1;
+        match self {
+            What::Any => true,
+            What::Connect => op == OP_CONNECT,
+            What::CloseSession => op == -11,
+            What::Create => [1, 15, 19, 21].contains(&op),
+            What::CreateEphemeral => OPS_CREATE.contains(&op) && detail.is_some_and(is_ephemeral),
+            What::Delete => op == 2,
+            What::Exists => op == 3,
+            What::GetData => op == 4,
+            What::SetData => op == 5,
+            What::GetChildren => [8, 12].contains(&op),
+            What::Sync => op == 9,
+            What::Multi => op == OP_MULTI,
+            What::Check => op == OP_MULTI && detail == Some(CHECK),
+            What::Ping => op == 11,
+            What::SetWatches => [101, 105].contains(&op),
+            What::Auth => op == 100,
+            What::Op(own) => op == *own,
+        }
+    }
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It never arrives: the connection is reset instead. What was sent before it arrives.
+    LoseRequest,
+    /// It arrives and is carried out; its reply is thrown away once it is there, and the connection
+    /// is reset instead. A reply that says that the request was refused passes, and the fault
+    /// is for the next.
+    LoseReply,
+    /// It arrives, and the connection is reset at once, whatever became of it.
+    Reset,
+    /// It arrives this much later, and what is behind it on the connection does too. It arrives
+    /// even if the client has gone meanwhile: it was under way.
+    DelayRequest(Duration),
+    /// Its reply arrives this much later, and what is behind it does too.
+    DelayReply(Duration),
+    /// Its reply, and what is behind it, arrives after [`Plan::let_go`]. A refusal passes here too.
+    HoldReply,
+}
+
+/// What is planned for requests, and the count of those that came. A clone is the same plan; any
+/// number of proxies may share one.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    struck: watch::Sender<u64>,
+    /// Replies that are held wait until it is beyond the number they were given.
+    let_go: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Vec<Rule>,
+    counts: HashMap<(i32, Option<i32>), u64>,
+    loses_events: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    what: What,
+    /// Only requests whose path has this in it.
+    below: Option<String>,
+    pub(crate) fault: Fault,
+    times: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Plan {
+    /// Nothing is planned.
+    pub fn new() -> Self {
+        let (struck, let_go) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { inner: Arc::new(Inner { state: Mutex::default(), struck, let_go }) }
+    }
+
+    /// The next so many requests of this kind suffer this. What was planned first comes first, one
+    /// fault for one request.
+    pub fn fault(&self, what: What, fault: Fault, times: u64) {
+        self.add(Rule { what, below: None, fault, times });
+    }
+
+    /// The same, for requests about a path that has `part` in it.
+    pub fn fault_at(&self, what: What, part: &str, fault: Fault, times: u64) {
+        let below = Some(part.to_owned());
+        self.add(Rule { what, below, fault, times });
+    }
+
+    fn add(&self, rule: Rule) {
+        if rule.times > 0 {
+            self.state().rules.push(rule);
+        }
+    }
+
+    /// Replies that are held arrive now, and no further ones are held.
+    pub fn let_go(&self) {
+        self.state().rules.retain(|rule| rule.fault != Fault::HoldReply);
+        self.inner.let_go.send_modify(|held| *held += 1);
+    }
+
+    /// Nothing more is planned. Replies that are held stay held.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        state.rules.clear();
+        state.loses_events = false;
+    }
+
+    /// From now on no watch event arrives, or, from now on, they do again.
+    pub fn lose_events(&self, is_lost: bool) {
+        self.state().loses_events = is_lost;
+    }
+
+    /// How many requests of this kind came so far, lost ones included.
+    pub fn requests(&self, what: &What) -> u64 {
+        let state = self.state();
+        let of_kind = state.counts.iter().filter(|(kind, _)| what.is(**kind));
+        of_kind.map(|(_, count)| count).sum()
+    }
+
+    /// How many faults have struck so far.
+    pub fn struck(&self) -> u64 {
+        *self.inner.struck.borrow()
+    }
+
+    /// Waits until so many faults have struck since the plan was made.
+    ///
+    /// # Cancel safety
+    /// It may be dropped; nothing is lost by that.
+    pub async fn until_struck(&self, count: u64) {
+        let mut struck = self.inner.struck.subscribe();
+        // The sender lives in the plan that is borrowed here, so the wait cannot fail.
+        let _ = struck.wait_for(|struck| *struck >= count).await;
+    }
+
+    /// Counts a request and takes what is planned for it.
+    pub(crate) fn meet(&self, request: &Request) -> Option<Rule> {
+        let kind = (request.op, request.detail);
+        let mut state = self.state();
+        *state.counts.entry(kind).or_default() += 1;
+        let path = request.path.as_deref().unwrap_or("");
+        let rule = state.rules.iter_mut().find(|rule| {
+            rule.what.is(kind) && rule.below.as_deref().is_none_or(|part| path.contains(part))
+        })?;
+        rule.times -= 1;
+        let met = Rule { times: 1, ..rule.clone() };
+        state.rules.retain(|rule| rule.times > 0);
+        drop(state);
+        self.inner.struck.send_modify(|struck| *struck += 1);
+        Some(met)
+    }
+
+    /// The fault that a request met did not strike after all: it is for the next one.
+    pub(crate) fn give_back(&self, rule: Rule) {
+        self.state().rules.insert(0, rule);
+        self.inner.struck.send_modify(|struck| *struck -= 1);
+    }
+
+    pub(crate) fn has_lost_events(&self) -> bool {
+        self.state().loses_events
+    }
+
+    /// What a reply that is held from now on waits for.
+    pub(crate) fn hold(&self) -> Hold {
+        let let_go = self.inner.let_go.subscribe();
+        let beyond = *let_go.borrow();
+        Hold { let_go, beyond }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock; should it, a list of rules is still one.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reply that waits to be let go.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    let_go: watch::Receiver<u64>,
+    beyond: u64,
+}
+
+impl Hold {
+    /// Whether nothing has to wait for it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.let_go.borrow() > self.beyond
+    }
+
+    pub(crate) async fn until_let_go(mut self) {
+        let beyond = self.beyond;
+        // A plan that is gone holds nothing.
+        let _ = self.let_go.wait_for(|held| *held > beyond).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(op: i32, path: &str) -> Request {
+        Request { xid: 1, op, detail: None, path: Some(path.to_owned()) }
+    }
+
+    #[test]
+    fn a_fault_strikes_as_often_as_it_was_planned_and_only_its_kind() {
+        let plan = Plan::new();
+        plan.fault(What::Create, Fault::LoseReply, 2);
+        plan.fault_at(What::Any, "/b", Fault::Reset, 1);
+        let met = [(4, "/a"), (1, "/a"), (15, "/a"), (21, "/a"), (4, "/a/b"), (4, "/a/b")]
+            .map(|(op, path)| plan.meet(&request(op, path)).map(|rule| rule.fault));
+        let (lost, reset) = (Some(Fault::LoseReply), Some(Fault::Reset));
+        assert_eq!(met, [None, lost, lost, None, reset, None]);
+        assert_eq!((plan.requests(&What::Create), plan.requests(&What::Any)), (3, 6));
+        assert_eq!((plan.requests(&What::GetData), plan.struck()), (3, 3));
+    }
+
+    #[test]
+    fn a_check_is_told_from_other_multis() {
+        let plan = Plan::new();
+        let multi = |detail| Request { detail, ..request(OP_MULTI, "/a") };
+        let meet = |request| plan.meet(&request).map(|rule| rule.fault);
+        plan.fault(What::Check, Fault::LoseRequest, 1);
+        assert_eq!(meet(multi(Some(1))), None);
+        assert_eq!(meet(multi(Some(13))), Some(Fault::LoseRequest));
+        assert_eq!((plan.requests(&What::Check), plan.requests(&What::Multi)), (1, 2));
+    }
+
+    #[test]
+    fn a_fault_that_is_given_back_is_for_the_next() {
+        let plan = Plan::new();
+        plan.fault(What::CreateEphemeral, Fault::LoseReply, 1);
+        let create = |flags| Request { detail: Some(flags), ..request(15, "/a") };
+        assert!(plan.meet(&create(0)).is_none());
+        let met = plan.meet(&create(3)).expect("it is ephemeral");
+        plan.give_back(met);
+        assert_eq!(plan.struck(), 0);
+        assert!(plan.meet(&create(1)).is_some());
+        assert!(plan.meet(&create(1)).is_none());
+    }
+}
