@@ -97,8 +97,8 @@ codes! {
 }
 
 impl Code {
-    /// Whether this, as the answer to a write, is the word of the quorum and not of one server's front
-    /// door: the leader orders these refusals like writes.
+    /// Whether this, as the answer to a write, is the word of the quorum and not of one server's
+    /// front door: the leader orders these refusals like writes.
     pub fn is_from_quorum(self) -> bool {
         matches!(
             self,

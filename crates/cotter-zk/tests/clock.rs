@@ -64,8 +64,8 @@ async fn pings_keep_a_connection_and_silence_for_two_thirds_ends_it() {
     until_state(&client, |state| state == State::Disconnected).await;
 }
 
-/// Lets a request wait while all pings are answered. How many tenths of the timeout it waited before
-/// the connection was given up, if it was.
+/// Lets a request wait while all pings are answered. How many tenths of the timeout it waited
+/// before the connection was given up, if it was.
 async fn tenths_until_given_up(has_others: bool) -> Option<u32> {
     let clock = VirtualClock::new();
     let (env, (mut server, pipe)) = (env(&clock), Server::new());

@@ -107,10 +107,8 @@ impl Shared {
     /// for seconds, and would show a line in which the claim is not yet (`models/` finds that in
     /// eight steps). A check is a transaction, which only the quorum answers; a refusal is one too.
     pub(crate) async fn barrier(&self) -> Result<()> {
-        let asked_at = self.client.proven_at();
-        let checked = self.client.check("/", None).await;
-        match checked {
-            Err(error) if error.code().is_none() || self.client.proven_at() == asked_at => {
+        match self.client.check("/", None).await {
+            Err(error) if !error.code().is_some_and(Code::is_from_quorum) => {
                 Err(failed("catching up with the quorum", error).maybe_applied())
             }
             _ => Ok(()),

@@ -27,8 +27,8 @@
 //!
 //! # Why nothing is left behind
 //!
-//! A request whose answer was lost may have been carried out. A claim is then looked for by its id,
-//! after a `sync`, among the children (`leave`); a deletion is repeated until it is answered. What
+//! A request whose answer was lost may have been carried out. A claim is then looked for by its id
+//! among the children, behind a transaction (`leave`); a deletion is repeated until it is answered. What
 //! an old session made, a new one never takes for its own: a claim's id is in its node's name, and
 //! a claim belongs to one session.
 //!

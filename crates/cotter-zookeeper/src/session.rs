@@ -8,7 +8,7 @@ use cotter_core::contract::{
     Renewal, Session, Why,
 };
 use cotter_core::{Error, Kind, LockName, Result};
-use cotter_zk::Client;
+use cotter_zk::{Client, Code};
 use tokio::sync::Mutex;
 
 use crate::fault::{failed, is_no_node};
@@ -103,14 +103,13 @@ impl Session for ZooKeeperSession {
     async fn renew(&self, live: &[ClaimId]) -> Result<Renewal> {
         let shared = &self.shared;
         let asked = shared.own.one_of(live);
-        let asked_at = shared.env.now();
         let path = asked.as_ref().map_or("/", |(_, path)| path.as_str());
         let answer = shared.client.check(path, None).await;
         let mut gone = Vec::new();
         if let Err(error) = answer {
             // A refusal of the leader's is ordered with the grants as any write is, so it proves
             // the session's life as well. One of the server's front door does not.
-            if shared.client.proven_at() < asked_at {
+            if !error.code().is_some_and(Code::is_from_quorum) {
                 return Err(failed("proving that the session lives", error));
             }
             if is_no_node(&error)
