@@ -18,7 +18,11 @@ impl Exit {
     pub(crate) const DONE: Exit = Exit(0);
     /// `status`: somebody holds the lock.
     pub(crate) const HELD: Exit = Exit(1);
-    /// `status`: the store did not say.
+    /// `leader`: nobody leads.
+    pub(crate) const NO_LEADER: Exit = Exit(1);
+    /// `doctor`: something is wrong.
+    pub(crate) const PROBLEM: Exit = Exit(1);
+    /// `status`, `leader` and `doctor`: the store did not say.
     pub(crate) const UNKNOWN: Exit = Exit(2);
     /// The command line is wrong.
     pub(crate) const USAGE: Exit = Exit(64);

@@ -1,7 +1,7 @@
 //! `cotter`: run a command under a lock, see who holds it, take it away.
 //!
-//! `run` must fork before this process has a second thread, so it starts its own runtime when that
-//! is done; the other commands share one here.
+//! `run` and `elect` must fork before this process has a second thread, so they start their own
+//! runtime when that is done; the other commands share one here.
 
 mod args;
 mod cmd;
@@ -39,12 +39,15 @@ fn main() -> ExitCode {
         }
     };
     let done = match &cli.command {
-        Command::Run(args) => Ok(run::run(args)),
+        Command::Run(args) => Ok(run::run(&args.as_ref().into())),
+        Command::Elect(args) => Ok(run::run(&args.as_ref().into())),
+        Command::Leader(args) => Ok(cmd::leader::leader(args)),
         Command::Status(args) => Ok(cmd::status::status(args)),
         Command::Ls(args) => cmd::block_on(cmd::ls::ls(args)),
         Command::Queue(args) => cmd::block_on(cmd::queue::queue(args)),
         Command::Watch(args) => cmd::block_on(cmd::watch::watch(args)),
         Command::Evict(args) => cmd::block_on(cmd::evict::evict(args)),
+        Command::Doctor(args) => Ok(cmd::doctor::doctor(args)),
         #[cfg(feature = "local")]
         Command::Gc(args) => cmd::block_on(cmd::gc::gc(args)),
     };

@@ -3,7 +3,7 @@
 //!
 //! What is printed for people is in [`crate::cmd`] and may change.
 
-use cotter::{LineUp, Waiter};
+use cotter::{Leader, LineUp, Waiter};
 use serde::Serialize;
 
 use crate::run::held::mode_word;
@@ -204,6 +204,166 @@ impl<'a> Eviction<'a> {
         let evicted = holding.is_none();
         let tokens = holding.unwrap_or_default();
         Self { schema: SCHEMA, store, lock, evicted, expected_token, tokens }
+    }
+}
+
+/// Who leads, as `leader` prints it.
+#[derive(Debug, Serialize)]
+struct Leads<'a> {
+    /// What it says of itself.
+    value: &'a str,
+    claim: String,
+    token: Option<u64>,
+    /// The machine, the process, the user, what runs: empty and zero where the store does not say.
+    host: &'a str,
+    pid: u32,
+    user: &'a str,
+    command: &'a str,
+}
+
+/// What `leader` prints, and with `--watch` at each change.
+#[derive(Debug, Serialize)]
+pub(crate) struct Led<'a> {
+    schema: u32,
+    /// When it was seen, on the wall clock (`--watch` only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// Its address; none if it could not be asked for it.
+    store: Option<&'a str>,
+    election: &'a str,
+    /// `led`, `leaderless` or `unknown`.
+    state: &'static str,
+    leader: Option<Leads<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl<'a> Led<'a> {
+    /// Of this election, seen at this moment.
+    pub(crate) fn of(
+        store: &'a str,
+        election: &'a str,
+        leader: Option<&'a Leader>,
+        at: Option<String>,
+    ) -> Self {
+        let leader = leader.map(|leader| Leads {
+            value: &leader.value,
+            claim: leader.claim.to_string(),
+            token: leader.token.map(cotter::FencingToken::number),
+            host: &leader.bearer.host,
+            pid: leader.bearer.pid,
+            user: &leader.bearer.user,
+            command: &leader.bearer.command,
+        });
+        let state = if leader.is_some() { "led" } else { "leaderless" };
+        Self { schema: SCHEMA, at, store: Some(store), election, state, leader, error: None }
+    }
+
+    /// Of a store that did not say.
+    pub(crate) fn unknown(election: &'a str, error: &'a str) -> Self {
+        let (at, store, leader) = (None, None, None);
+        let state = "unknown";
+        Self { schema: SCHEMA, at, store, election, state, leader, error: Some(error) }
+    }
+}
+
+/// How bad a finding of `doctor` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Severity {
+    /// Locks do not do here what they promise.
+    Problem,
+    /// It may become a problem.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+impl Severity {
+    /// As it is written.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Severity::Problem => "problem",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+/// One finding of `doctor`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Found {
+    /// How bad it is.
+    pub(crate) severity: Severity,
+    /// What kind of thing, in a word that does not change.
+    pub(crate) kind: &'static str,
+    /// The server, node or directory that it is about.
+    pub(crate) place: String,
+    /// What it is.
+    pub(crate) what: String,
+    /// What to do; empty where nothing is to be done.
+    pub(crate) advice: String,
+}
+
+impl Found {
+    /// A finding.
+    pub(crate) fn new(
+        (severity, kind): (Severity, &'static str),
+        place: &str,
+        what: String,
+        advice: &str,
+    ) -> Self {
+        Self { severity, kind, place: place.to_owned(), what, advice: advice.to_owned() }
+    }
+
+    /// One about which nothing is to be done.
+    pub(crate) fn note(kind: &'static str, place: &str, what: String) -> Self {
+        Self::new((Severity::Note, kind), place, what, "")
+    }
+}
+
+#[cfg(feature = "zookeeper")]
+impl From<cotter::zookeeper::Finding> for Found {
+    fn from(finding: cotter::zookeeper::Finding) -> Self {
+        use cotter::zookeeper::{Finding, Severity as Of};
+        let Finding { severity, kind, place, what, advice } = finding;
+        let severity = match severity {
+            Of::Problem => Severity::Problem,
+            Of::Warning => Severity::Warning,
+            Of::Note => Severity::Note,
+        };
+        Self { severity, kind, place, what, advice }
+    }
+}
+
+/// What `doctor` prints.
+#[derive(Debug, Serialize)]
+pub(crate) struct Examined<'a> {
+    schema: u32,
+    /// Its address; none if it could not be asked for it.
+    store: Option<&'a str>,
+    /// `sound`, `problem` or `unknown`.
+    state: &'static str,
+    /// How many locks were looked at, where there are such.
+    locks: Option<usize>,
+    /// What was found, the worst first.
+    findings: &'a [Found],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl<'a> Examined<'a> {
+    /// Of a store that answered.
+    pub(crate) fn of(store: &'a str, locks: Option<usize>, findings: &'a [Found]) -> Self {
+        let is_bad = findings.iter().any(|finding| finding.severity == Severity::Problem);
+        let state = if is_bad { "problem" } else { "sound" };
+        Self { schema: SCHEMA, store: Some(store), state, locks, findings, error: None }
+    }
+
+    /// Of one that did not.
+    pub(crate) fn unknown(error: &'a str) -> Self {
+        let (store, locks, state) = (None, None, "unknown");
+        Self { schema: SCHEMA, store, state, locks, findings: &[], error: Some(error) }
     }
 }
 

@@ -4,12 +4,37 @@ use std::time::Duration;
 
 #[cfg(feature = "local")]
 use cotter::local::LocalStore;
-use cotter::{Cotter, Options};
+use cotter::{Client, Cotter, Options};
 
 use crate::args::StoreArgs;
 #[cfg(feature = "local")]
 use crate::exit::Exit;
 use crate::exit::Failure;
+
+/// How long a session may take to close when we leave: its end closes it in any case.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Does something with a store, and leaves it: a server would keep the session of a client that is
+/// gone for its whole timeout.
+///
+/// # Errors
+/// Those of [`connect`], and of the work.
+pub(crate) async fn visit<T>(
+    store: &StoreArgs,
+    command: &str,
+    work: impl AsyncFnOnce(&Cotter) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let client = connect(store, command).await?;
+    let done = work(&client).await;
+    close(&client).await;
+    done
+}
+
+/// Ends a client's session.
+pub(crate) async fn close(client: &Client) {
+    // What cannot be closed in time ends with this process.
+    let _ = client.shutdown(CLOSE_WITHIN).await;
+}
 
 /// Connects to look at what is there, presenting this process as what it runs.
 ///

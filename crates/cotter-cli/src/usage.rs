@@ -32,7 +32,14 @@ pub(crate) fn shown(line: &[OsString]) -> String {
         }
     }
     if lacks_separator(&error, line) {
-        text.push_str("\nPut -- before the command: cotter run LOCK... -- COMMAND [ARGS]...\n");
+        let verb = if line.first().is_some_and(|word| word == "elect") {
+            "elect NAME"
+        } else {
+            "run LOCK..."
+        };
+        text.push_str(&format!(
+            "\nPut -- before the command: cotter {verb} -- COMMAND [ARGS]...\n"
+        ));
     }
     // The lines that are left are the parser's own.
     text.lines().map(|line| format!("{}\n", Shown(line))).collect()
@@ -55,7 +62,7 @@ fn cut(argument: &str) -> String {
 
 /// Whether it looks as if the command had been written without `--` before it.
 fn lacks_separator(error: &clap::Error, line: &[OsString]) -> bool {
-    let is_of_run = line.first().is_some_and(|word| word == "run");
+    let is_of_run = line.first().is_some_and(|word| word == "run" || word == "elect");
     let is_of_words =
         matches!(error.kind(), ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument);
     let says_where = |word: &OsString| word == "--" || word.as_encoded_bytes().starts_with(b"-c");
@@ -97,5 +104,6 @@ mod tests {
             assert!(said_of(line).contains("Put -- before the command"), "{line:?}");
         }
         assert!(!said_of(&["run", "--", "true"]).contains("Put --"));
+        assert!(said_of(&["elect", "a", "true"]).contains("cotter elect NAME -- COMMAND"));
     }
 }

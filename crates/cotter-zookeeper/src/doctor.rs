@@ -21,7 +21,7 @@ use std::time::Duration;
 use cotter_core::{LockName, Result};
 use cotter_zk::{Code, Stat};
 
-use self::line::{Directory, Node};
+use self::line::{Directory, Node, Writes};
 use crate::fault::{failed, is_no_node};
 use crate::layout::{Contender, line as in_order};
 use crate::path::Names;
@@ -220,7 +220,8 @@ impl Shared {
         let nodes = self.read_nodes(path, children, found).await?;
         let here =
             Directory { path, children, stat, nodes: &nodes, limit: self.config.sequence_max };
-        line::judge_line(&here, self.config.keeps_parents, found);
+        let (layout, keeps_parents) = (self.config.layout, self.config.keeps_parents);
+        line::judge_line(&here, Writes { layout, keeps_parents }, found);
         Ok(())
     }
 

@@ -44,9 +44,16 @@ fn meaning(code: Code) -> (Kind, &'static str) {
     }
 }
 
-/// The error of a session that is over.
+/// The error of a session that is over. Credentials that are not accepted will not be the next time
+/// either, so that is no reason to ask again.
 pub(crate) fn over(ended: Ended) -> Error {
-    Error::new(Kind::SessionOver, ended.to_string())
+    match ended {
+        Ended::AuthFailed => Error::new(
+            Kind::Denied,
+            format!("{ended}; see that auth=sasl has a user and a password that it knows"),
+        ),
+        _ => Error::new(Kind::SessionOver, ended.to_string()),
+    }
 }
 
 /// The reason that those who hold are told.

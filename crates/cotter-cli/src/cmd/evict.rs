@@ -1,6 +1,6 @@
 //! `cotter evict`: takes a lock away from the holder that the operator saw, and from no other.
 
-use cotter::{Evicted, FencingToken};
+use cotter::{Cotter, Evicted, FencingToken};
 
 use super::{print, print_json};
 use crate::args::EvictArgs;
@@ -14,7 +14,11 @@ use crate::text::Shown;
 /// # Errors
 /// What the store said.
 pub(crate) async fn evict(args: &EvictArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.lock.store, "cotter evict").await?;
+    let work = async |client: &Cotter| take_away(args, client).await;
+    store::visit(&args.lock.store, "cotter evict", work).await
+}
+
+async fn take_away(args: &EvictArgs, client: &Cotter) -> Result<Exit, Failure> {
     let lock = client.lock(args.lock.lock.as_str());
     let bearer = client.bearer();
     let mut words = format!("by {} on {}", bearer.user, bearer.host);

@@ -1,5 +1,7 @@
 //! `cotter ls`: the locks that somebody holds or waits for.
 
+use cotter::Cotter;
+
 use super::{print, print_json, summary};
 use crate::args::ListArgs;
 use crate::exit::{Exit, Failure};
@@ -11,7 +13,10 @@ use crate::store;
 /// # Errors
 /// What the store said.
 pub(crate) async fn ls(args: &ListArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.store, "cotter ls").await?;
+    store::visit(&args.store, "cotter ls", async |client| list(args, client).await).await
+}
+
+async fn list(args: &ListArgs, client: &Cotter) -> Result<Exit, Failure> {
     let mut line_ups = Vec::new();
     for name in client.names(&args.prefix).await? {
         let line_up = client.lock(name.as_str()).line_up().await?;

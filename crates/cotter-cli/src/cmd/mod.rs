@@ -1,9 +1,11 @@
 //! The commands that look at locks and take them away. What they print for people may change; what
 //! they print for programs is in [`crate::output`].
 
+pub(crate) mod doctor;
 pub(crate) mod evict;
 #[cfg(feature = "local")]
 pub(crate) mod gc;
+pub(crate) mod leader;
 pub(crate) mod ls;
 pub(crate) mod queue;
 pub(crate) mod status;

@@ -1,5 +1,7 @@
 //! `cotter queue`: who holds a lock and who waits for it, in order.
 
+use cotter::Cotter;
+
 use super::{print, print_json, rows, summary};
 use crate::args::LockArgs;
 use crate::exit::{Exit, Failure};
@@ -11,7 +13,10 @@ use crate::store;
 /// # Errors
 /// What the store said.
 pub(crate) async fn queue(args: &LockArgs) -> Result<Exit, Failure> {
-    let client = store::connect(&args.store, "cotter queue").await?;
+    store::visit(&args.store, "cotter queue", async |client| show(args, client).await).await
+}
+
+async fn show(args: &LockArgs, client: &Cotter) -> Result<Exit, Failure> {
     let line_up = client.lock(args.lock.as_str()).line_up().await?;
     if args.json {
         print_json(&Queue::of(client.address(), &line_up))?;

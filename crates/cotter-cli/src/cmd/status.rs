@@ -1,6 +1,6 @@
 //! `cotter status`: whether a lock is held, as words and as an exit code.
 
-use cotter::LineUp;
+use cotter::{Cotter, LineUp};
 
 use super::{block_on, print, print_json, summary};
 use crate::args::LockArgs;
@@ -11,11 +11,11 @@ use crate::text::Shown;
 
 /// Says how a lock stands: free, held, or unknown because the store did not say.
 pub(crate) fn status(args: &LockArgs) -> Exit {
-    let looked = block_on(async {
-        let client = store::connect(&args.store, "cotter status").await?;
+    let look = async |client: &Cotter| {
         let line_up = client.lock(args.lock.as_str()).line_up().await?;
         Ok((client.address().to_owned(), line_up))
-    });
+    };
+    let looked = block_on(store::visit(&args.store, "cotter status", look));
     let shown = match &looked {
         Ok((store, line_up)) => tell(args, store, line_up),
         Err(failure) => tell_unknown(args, failure),

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use super::events::{Event, Events};
 use super::hold::{self, Hold};
 use super::signals::Signals;
+use super::task::Task;
 use super::voice::{Loudness, Voice};
-use crate::args::RunArgs;
 use crate::output::Claimant;
 use crate::text::{Clocked, Ordinal};
 
@@ -21,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked at for a log or a program. A look costs the store as much as the line is
 /// long, and everybody in the line does it.
 const LOOK_SELDOM: Duration = Duration::from_secs(10);
+
+/// As much of what a stranger says of itself as fits into a sentence.
+const SAID_CHARS_MAX: usize = 40;
 
 /// How a wait ended.
 pub(super) enum Outcome {
@@ -38,13 +41,13 @@ pub(super) enum Outcome {
 /// Those of [`cotter::Acquire`].
 pub(super) async fn acquire(
     client: &Client,
-    args: &RunArgs,
+    task: &Task<'_>,
     locks: &[LockName],
     signals: &mut Signals,
     mut report: Report<'_>,
 ) -> cotter::Result<Outcome> {
     let env: Env = client.env().clone();
-    let mut asked = Box::pin(hold::ask(client, args, locks));
+    let mut asked = Box::pin(hold::ask(client, task, locks));
     let mut look_at = match report.wants_to_look() {
         Some(_) => env.now().after(SAY_AFTER),
         None => Moment::NEVER,
@@ -63,8 +66,8 @@ pub(super) async fn acquire(
                         break answer.map(outcome_of);
                     }
                     signal = signals.next() => break Ok(Outcome::Cancelled(signal)),
-                    line = line_in_our_way(client, locks) => if let Some(line_up) = line {
-                        report.waiting(client, &line_up);
+                    line = line_in_our_way(client, task, locks) => if let Some(line_up) = line {
+                        report.waiting(client, task, &line_up);
                     },
                 }
                 let wait = report.wants_to_look();
@@ -78,13 +81,13 @@ pub(super) async fn acquire(
 
 /// The line of the lock that is waited for: the first, in the order they are taken, that is not
 /// ours.
-async fn line_in_our_way(client: &Client, locks: &[LockName]) -> Option<LineUp> {
+async fn line_in_our_way(client: &Client, task: &Task<'_>, locks: &[LockName]) -> Option<LineUp> {
     let mut locks: Vec<&LockName> = locks.iter().collect();
     locks.sort();
     for lock in locks {
         // A look that fails is not worth a word while the claim itself goes on.
         let line_up = client.lock(lock.as_str()).line_up().await.ok()?;
-        let is_ours = line_up.holders.iter().any(|holder| is_us(client, holder));
+        let is_ours = line_up.holders.iter().any(|holder| is_us(client, task, holder));
         if !is_ours && !line_up.is_free() {
             return Some(line_up);
         }
@@ -92,7 +95,11 @@ async fn line_in_our_way(client: &Client, locks: &[LockName]) -> Option<LineUp> 
     None
 }
 
-fn is_us(client: &Client, waiter: &Waiter) -> bool {
+fn is_us(client: &Client, task: &Task<'_>, waiter: &Waiter) -> bool {
+    if waiter.bearer.host.is_empty() {
+        // What stands where other makes of clients read it may be the leader's value alone.
+        return task.value(client).is_some_and(|value| value == waiter.note);
+    }
     waiter.bearer.pid == client.bearer().pid && waiter.bearer.host == client.bearer().host
 }
 
@@ -123,8 +130,8 @@ impl<'a> Report<'a> {
 
     /// Says what we wait for: on a terminal each time, over the last line; else once, and again, if
     /// more is to be said, when others hold the lock.
-    fn waiting(&mut self, client: &Client, line_up: &LineUp) {
-        let place = line_up.waiters.iter().position(|waiter| is_us(client, waiter));
+    fn waiting(&mut self, client: &Client, task: &Task<'_>, line_up: &LineUp) {
+        let place = line_up.waiters.iter().position(|waiter| is_us(client, task, waiter));
         let position = place.map(|index| index + 1);
         let claims: Vec<String> =
             line_up.holders.iter().map(|holder| holder.id.to_string()).collect();
@@ -160,7 +167,15 @@ fn standing(line_up: &LineUp, position: Option<usize>) -> String {
 
 /// Those who hold a lock, in a few words: the first by name.
 pub(crate) fn holders(holders: &[Waiter]) -> Option<String> {
-    let first = claimant(holders.first()?);
+    let first = holders.first()?;
+    let first = match first.bearer.host.is_empty() && !first.note.is_empty() {
+        // A client that does not say where it runs may have said something else.
+        true => {
+            let said: String = first.note.chars().take(SAID_CHARS_MAX).collect();
+            format!("{said} ({})", claimant(first))
+        }
+        false => claimant(first),
+    };
     Some(match holders.len() - 1 {
         0 => first,
         1 => format!("{first} and another"),
@@ -171,8 +186,13 @@ pub(crate) fn holders(holders: &[Waiter]) -> Option<String> {
 /// One claim in a few words: `web-3 pid 812 (deploy.sh) for 00:41`.
 pub(crate) fn claimant(waiter: &Waiter) -> String {
     let bearer = &waiter.bearer;
-    let mut text = format!("{} pid {}", bearer.host, bearer.pid);
-    if !bearer.command.is_empty() {
+    // A client that does not say where it runs is known by its session at most.
+    let mut text = match (bearer.host.as_str(), bearer.command.as_str()) {
+        ("", "") => "an unknown client".to_owned(),
+        ("", command) => command.to_owned(),
+        (host, _) => format!("{host} pid {}", bearer.pid),
+    };
+    if !bearer.host.is_empty() && !bearer.command.is_empty() {
         text.push_str(&format!(" ({})", bearer.command));
     }
     if let Some(age) = waiter.age {

@@ -5,14 +5,14 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use crate::args::RunArgs;
+use crate::args::HowArgs;
 use crate::exit::{Exit, Failure};
 
 /// As much of a command's name as people need to know it in a line-up.
 const SHOWN_CHARS_MAX: usize = 40;
 
 /// The command: the arguments as they are, or a shell with the given line.
-pub(super) fn of(args: &RunArgs) -> Command {
+pub(super) fn of(args: &HowArgs) -> Command {
     let Some(line) = &args.shell else {
         // The command line requires one; should there be none, starting it fails.
         let (program, arguments) = args.command.split_first().unzip();
@@ -27,7 +27,7 @@ pub(super) fn of(args: &RunArgs) -> Command {
 }
 
 /// What others see running: the program's own name, or the beginning of the shell's line.
-pub(super) fn shown(args: &RunArgs) -> String {
+pub(super) fn shown(args: &HowArgs) -> String {
     let name = match (&args.shell, args.command.first()) {
         (Some(line), _) => line.as_os_str(),
         (None, Some(program)) => Path::new(program).file_name().unwrap_or(program),
@@ -37,7 +37,7 @@ pub(super) fn shown(args: &RunArgs) -> String {
 }
 
 /// Why it did not start, as a shell's exit codes tell it.
-pub(super) fn not_started(args: &RunArgs, error: &io::Error) -> Failure {
+pub(super) fn not_started(args: &HowArgs, error: &io::Error) -> Failure {
     let command = of(args);
     let program = command.get_program();
     let name = program.to_string_lossy();

@@ -59,12 +59,16 @@ pub(super) fn told() -> Vec<Held> {
 }
 
 /// The entries that may be about this lock of this store; whether they are true, its line says.
+///
+/// Only the kind of store is compared: one store has many addresses (servers in another order,
+/// another lease), and a claim's id stands in one line of the world.
 pub(super) fn about<'a>(
     told: &'a [Held],
     store: &'a str,
     lock: &'a LockName,
 ) -> impl Iterator<Item = &'a Held> {
-    told.iter().filter(move |held| held.store == store && held.lock == lock.as_str())
+    let kind = |address: &str| address.split(':').next().map(str::to_owned);
+    told.iter().filter(move |held| kind(&held.store) == kind(store) && held.lock == lock.as_str())
 }
 
 /// What to do about a lock that is asked for inside of a run.
@@ -125,6 +129,8 @@ pub(super) struct Told<'a> {
     pub(super) acquired_at: SystemTime,
     /// How long the hold stands without word from the store, if it ends at all.
     pub(super) lease: Option<Duration>,
+    /// Of an election: what others see of the leader.
+    pub(super) value: Option<&'a str>,
 }
 
 impl Told<'_> {
@@ -138,6 +144,9 @@ impl Told<'_> {
             // No store says which of the slots it is, and no socket is there to ask.
             .env_remove("COTTER_SLOT")
             .env_remove("COTTER_SOCK");
+        if let Some(value) = self.value {
+            command.env("COTTER_VALUE", value);
+        }
         if let Some(first) = self.holds.first() {
             command
                 .env("COTTER_LOCK", &first.lock)

@@ -7,11 +7,12 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use cotter::{
-    AllGuards, ClaimId, Client, Guard, GuardKind, Left, LockName, Mode, Permit, ReadGuard, Why,
+    AllGuards, ClaimId, Client, Guard, GuardKind, Leadership, Left, LockName, Mode, Permit,
+    ReadGuard, Why,
 };
 
 use super::held::{Held, mode_word};
-use crate::args::RunArgs;
+use super::task::{Task, Wanted};
 
 /// What a run holds.
 pub(super) enum Hold {
@@ -21,18 +22,11 @@ pub(super) enum Hold {
     Shared(ReadGuard),
     /// One slot of a semaphore.
     Slot(Permit),
+    /// An election.
+    Leading(Leadership),
 }
 
-/// In which mode the arguments ask for their locks.
-pub(super) fn wanted(args: &RunArgs) -> Mode {
-    match args.slots {
-        Some(limit) => Mode::Permits { count: 1, limit },
-        None if args.shared => Mode::Shared,
-        None => Mode::Exclusive,
-    }
-}
-
-/// Asks for these locks as the arguments say. `None`: somebody has one, and we would not wait.
+/// Asks for these locks as the task says. `None`: somebody has one, and we would not wait.
 ///
 /// # Errors
 /// Those of [`cotter::Acquire`].
@@ -41,15 +35,25 @@ pub(super) fn wanted(args: &RunArgs) -> Mode {
 /// What was asked or taken is given back.
 pub(super) async fn ask(
     client: &Client,
-    args: &RunArgs,
+    task: &Task<'_>,
     locks: &[LockName],
 ) -> cotter::Result<Option<Hold>> {
     // Only exclusive locks come in numbers: the caller has refused the others.
     let first = locks.first().map_or("", LockName::as_str);
-    let note = args.labels.join(" ");
     // No limit is the longest there is.
-    let within = args.wait.unwrap_or(Duration::MAX);
-    let hold = match (wanted(args), args.try_only) {
+    let within = task.how.wait.unwrap_or(Duration::MAX);
+    let (mode, note) = match &task.wanted {
+        Wanted::Locks { mode, note } => (*mode, note.as_str()),
+        Wanted::Leadership { .. } => {
+            let value = task.value(client).unwrap_or_default();
+            let election = client.election(first);
+            return Ok(match task.how.try_only {
+                true => election.try_campaign(value).await?.map(Hold::Leading),
+                false => Some(Hold::Leading(election.campaign(value).within(within).await?)),
+            });
+        }
+    };
+    let hold = match (mode, task.how.try_only) {
         (Mode::Exclusive, true) => client
             .lock_all(locks.iter().map(LockName::as_str))
             .note(note)
@@ -87,6 +91,7 @@ impl Hold {
             Hold::Alone(guards) => guards.check(),
             Hold::Shared(guard) => guard.check(),
             Hold::Slot(guard) => guard.check(),
+            Hold::Leading(guard) => guard.check(),
         }
     }
 
@@ -96,6 +101,7 @@ impl Hold {
             Hold::Alone(guards) => guards.valid_for(),
             Hold::Shared(guard) => guard.valid_for(),
             Hold::Slot(guard) => guard.valid_for(),
+            Hold::Leading(guard) => guard.valid_for(),
         }
     }
 
@@ -108,6 +114,7 @@ impl Hold {
             }
             Hold::Shared(guard) => (guard.name(), guard.lost().await),
             Hold::Slot(guard) => (guard.name(), guard.lost().await),
+            Hold::Leading(guard) => (guard.name(), guard.lost().await),
         }
     }
 
@@ -117,6 +124,7 @@ impl Hold {
             Hold::Alone(guards) => guards.guards().iter().map(|guard| held(store, guard)).collect(),
             Hold::Shared(guard) => vec![held(store, guard)],
             Hold::Slot(guard) => vec![held(store, guard)],
+            Hold::Leading(guard) => vec![held(store, guard)],
         };
         let place = |held: &Held| locks.iter().position(|lock| lock.as_str() == held.lock);
         let mut held: Vec<Held> = held;
@@ -130,6 +138,7 @@ impl Hold {
             Hold::Alone(guards) => guards.guards().first().map(Guard::claim_id),
             Hold::Shared(guard) => Some(guard.claim_id()),
             Hold::Slot(guard) => Some(guard.claim_id()),
+            Hold::Leading(guard) => Some(guard.claim_id()),
         }
     }
 
@@ -139,6 +148,7 @@ impl Hold {
             Hold::Alone(guards) => guards.guards().iter().filter_map(descriptor).collect(),
             Hold::Shared(guard) => Vec::from_iter(descriptor(guard)),
             Hold::Slot(guard) => Vec::from_iter(descriptor(guard)),
+            Hold::Leading(guard) => Vec::from_iter(descriptor(guard)),
         };
         descriptors.sort_unstable();
         descriptors.dedup();
@@ -154,6 +164,7 @@ impl Hold {
             Hold::Alone(guards) => guards.release().await,
             Hold::Shared(guard) => guard.release().await,
             Hold::Slot(guard) => guard.release().await,
+            Hold::Leading(guard) => guard.release().await,
         }
     }
 }

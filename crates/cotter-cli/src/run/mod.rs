@@ -35,17 +35,17 @@ pub(crate) mod signals;
 mod supervise;
 mod survivors;
 mod sys;
+mod task;
 mod terminal;
 mod under;
 mod voice;
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::time::Duration;
 
 pub(crate) use acquire::{claimant, holders};
 use cotter::env::wall_clock;
-use cotter::{Client, Kind, LockName};
+use cotter::{Client, Kind, LockName, Mode};
 use rustix::process::{
     DumpableBehavior, Signal, getpid, kill_current_process_group, kill_process,
     set_dumpable_behavior,
@@ -58,26 +58,24 @@ use self::guard_process::GuardProcess;
 use self::held::{Held, Nested, Told};
 use self::signals::Signals;
 use self::sys::Mask;
+pub(crate) use self::task::Task;
 use self::terminal::Terminal;
 use self::voice::{Loudness, Voice};
-use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
 use crate::store;
 
-/// How long a session may take to close when we leave: its end closes it in any case.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-
 /// Runs a command under locks. To be called while this process has one thread.
-pub(crate) fn run(args: &RunArgs) -> Exit {
-    let loudness = match (args.quiet, args.verbose) {
+pub(crate) fn run(task: &Task<'_>) -> Exit {
+    let how = task.how;
+    let loudness = match (how.quiet, how.verbose) {
         (true, _) => Loudness::Quiet,
         (_, true) => Loudness::Verbose,
         _ => Loudness::Normal,
     };
     let mut voice = Voice::new(loudness);
     let earlier = Earlier::look();
-    let prepared = refuse_nonsense(args).and_then(|()| {
-        let events = Events::open(args.json_events.as_deref())?;
+    let prepared = refuse_nonsense(task).and_then(|()| {
+        let events = Events::open(how.json_events.as_deref())?;
         Ok((events, GuardProcess::start().map_err(|error| at_a_limit(&error))?))
     });
     let (events, guard) = match prepared {
@@ -98,7 +96,7 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
         }
     };
     let (end, decided_by) = (End::Code, "cotter");
-    let mut runner = Runner { args, guard: &guard, mask, earlier, voice, events, end, decided_by };
+    let mut runner = Runner { task, guard: &guard, mask, earlier, voice, events, end, decided_by };
     let exit = runtime.block_on(runner.run());
     let end = runner.end;
     // What still blocks in another thread must not keep the shell waiting.
@@ -135,8 +133,8 @@ impl End {
     }
 }
 
-fn refuse_nonsense(args: &RunArgs) -> Result<(), Failure> {
-    if args.locks.len() > 1 && (args.shared || args.slots.is_some()) {
+fn refuse_nonsense(task: &Task<'_>) -> Result<(), Failure> {
+    if task.locks.len() > 1 && task.mode() != Mode::Exclusive {
         let message = "several locks are taken exclusively only; leave --shared or --slots out";
         return Err(Failure::new(Exit::USAGE, message));
     }
@@ -149,7 +147,7 @@ fn at_a_limit(error: &io::Error) -> Failure {
 
 /// One run.
 struct Runner<'a> {
-    args: &'a RunArgs,
+    task: &'a Task<'a>,
     guard: &'a GuardProcess,
     mask: Mask,
     earlier: Earlier,
@@ -181,9 +179,9 @@ impl Runner<'_> {
 
     async fn run_or_fail(&mut self) -> Result<Exit, Failure> {
         let mut signals = Signals::hear_ending().map_err(|error| at_a_limit(&error))?;
-        let args = self.args;
-        let url = args.store.url()?;
-        let client = store::connect_with(&url, command::shown(args), args.lease).await?;
+        let how = self.task.how;
+        let url = how.store.url()?;
+        let client = store::connect_with(&url, command::shown(how), how.lease).await?;
         self.voice.say(Loudness::Verbose, &format!("the store is {}", client.address()));
         let (reentered, missing) = self.split_by_nesting(&client).await?;
         if missing.is_empty() {
@@ -211,7 +209,7 @@ impl Runner<'_> {
             .say(Loudness::Verbose, &format!("acquired {} after {waited:.1?}", names(&holds)));
         holds.extend(reentered);
         let place =
-            |held: &Held| self.args.locks.iter().position(|lock| lock.as_str() == held.lock);
+            |held: &Held| self.task.locks.iter().position(|lock| lock.as_str() == held.lock);
         holds.sort_by_key(place);
         let exit = self.under(&client, hold, &holds, &mut signals).await;
         self.close(&client).await;
@@ -239,7 +237,7 @@ impl Runner<'_> {
         signals: &mut Signals,
     ) -> Result<Outcome, Failure> {
         let report = Report::new(&mut self.voice, &mut self.events);
-        match acquire::acquire(client, self.args, missing, signals, report).await {
+        match acquire::acquire(client, self.task, missing, signals, report).await {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.kind() == Kind::TimedOut => Ok(Outcome::Busy),
             Err(error) => Err(error.into()),
@@ -253,7 +251,7 @@ impl Runner<'_> {
     ) -> Result<(Vec<Held>, Vec<LockName>), Failure> {
         let told = held::told();
         let (mut reentered, mut missing) = (Vec::new(), Vec::new());
-        for lock in &self.args.locks {
+        for lock in self.task.locks {
             if missing.contains(lock)
                 || reentered.iter().any(|held: &Held| held.lock == lock.as_str())
             {
@@ -265,7 +263,7 @@ impl Runner<'_> {
                 continue;
             }
             let line_up = client.lock(lock.as_str()).line_up().await?;
-            match held::compare(about, &line_up, hold::wanted(self.args))? {
+            match held::compare(about, &line_up, self.task.mode())? {
                 Nested::Reenter(held) => reentered.push(held),
                 Nested::Claim => missing.push(lock.clone()),
             }
@@ -283,26 +281,26 @@ impl Runner<'_> {
         client: &Client,
         holds: &[Held],
     ) -> Result<Exit, Failure> {
-        let mut command = command::of(self.args);
+        let mut command = command::of(self.task.how);
         let store = client.address();
-        Told { holds, store, acquired_at: wall_clock(), lease: None }.put_into(&mut command);
+        Told { holds, store, acquired_at: wall_clock(), lease: None, value: None }
+            .put_into(&mut command);
         self.voice.say(Loudness::Verbose, &format!("{} is held by a run around", names(holds)));
         self.close(client).await;
         self.guard.dismiss();
         self.mask.restore();
-        Err(command::not_started(self.args, &command.exec()))
+        Err(command::not_started(self.task.how, &command.exec()))
     }
 
     /// Ends the session, so that no claim of ours is left.
     async fn close(&self, client: &Client) {
-        // What cannot be closed in time ends with this process.
-        let _ = client.shutdown(CLOSE_WITHIN).await;
+        store::close(client).await;
     }
 
     async fn busy(&self, client: &Client, missing: &[LockName]) -> Failure {
-        let mut message = match self.args.try_only {
+        let mut message = match self.task.how.try_only {
             true => "busy".to_owned(),
-            false => format!("not acquired within {:.1?}", self.args.wait.unwrap_or_default()),
+            false => format!("not acquired within {:.1?}", self.task.how.wait.unwrap_or_default()),
         };
         for lock in missing {
             // Who it is, is a courtesy.
@@ -318,7 +316,7 @@ impl Runner<'_> {
     }
 
     fn conflict_exit(&self) -> Exit {
-        self.args.conflict_exit_code.map_or(Exit::BUSY, Exit)
+        self.task.how.conflict_exit_code.map_or(Exit::BUSY, Exit)
     }
 }
 

@@ -28,7 +28,7 @@ use super::lease;
 use super::signals::{self, Signals};
 use super::terminal::{Terminal, stop_own_group};
 use super::voice::{Loudness, Voice};
-use crate::args::{IfLost, RunArgs};
+use crate::args::{HowArgs, IfLost};
 
 /// How often processes are looked for whose end nobody tells us.
 const LOOK_FOR_STRANGERS: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ const GUARD_MARGIN: Duration = Duration::from_millis(100);
 
 /// What a run is watched with and told through.
 pub(super) struct Supervisor<'a> {
-    pub(super) args: &'a RunArgs,
+    pub(super) how: &'a HowArgs,
     pub(super) env: &'a Env,
     pub(super) hold: &'a Hold,
     pub(super) child: &'a Child,
@@ -139,7 +139,7 @@ impl Supervisor<'_> {
             return;
         }
         state.course.is_lost = true;
-        state.course.was_stopped |= self.args.if_lost == IfLost::Kill;
+        state.course.was_stopped |= self.how.if_lost == IfLost::Kill;
         let lock = error.lock().unwrap_or_default();
         let reason = error.why().map(Why::to_string).unwrap_or_default();
         self.events.emit(&Event::Lost { lock, reason: &reason });
@@ -184,7 +184,7 @@ impl Supervisor<'_> {
         state.course.is_lost = true;
         let reason = why.to_string();
         self.events.emit(&Event::Lost { lock, reason: &reason });
-        match self.args.if_lost {
+        match self.how.if_lost {
             IfLost::Kill => {
                 // Past its deadline another may hold the lock already: there is no time to give.
                 let grace = if *why == Why::Expired { Duration::ZERO } else { self.grace };
@@ -216,7 +216,7 @@ impl Supervisor<'_> {
             let what = "the lock was held for --max-hold; stopping the command";
             self.voice.say(Loudness::Quiet, what);
         }
-        if self.args.if_lost == IfLost::Kill && !state.course.is_lost {
+        if self.how.if_lost == IfLost::Kill && !state.course.is_lost {
             self.mind_the_lease(state);
         }
         if state.ended_at.is_some_and(|at| at.after(SAY_LEFT_AFTER) <= now) && !state.said_left {
@@ -270,7 +270,7 @@ impl Supervisor<'_> {
         due(self.max_hold_at().filter(|_| state.kill_at.is_none()));
         due(state.ended_at.map(|at| at.after(SAY_LEFT_AFTER)).filter(|_| !state.said_left));
         due((state.left == Some(Left::Strangers)).then(|| now.after(LOOK_FOR_STRANGERS)));
-        if self.args.if_lost == IfLost::Kill && !state.course.is_lost && state.kill_at.is_none() {
+        if self.how.if_lost == IfLost::Kill && !state.course.is_lost && state.kill_at.is_none() {
             let valid_for = self.hold.valid_for();
             let stop = lease::until_stop(valid_for, self.grace);
             due(stop.map(|stop| now.after(stop)));
@@ -280,7 +280,7 @@ impl Supervisor<'_> {
     }
 
     fn max_hold_at(&self) -> Option<Moment> {
-        self.args.max_hold.map(|limit| self.since.after(limit))
+        self.how.max_hold.map(|limit| self.since.after(limit))
     }
 
     /// The command was stopped: the shell above must get the terminal and see us stopped too.
@@ -303,7 +303,7 @@ impl Supervisor<'_> {
     /// Somebody continued us. The lock may have been lost in the meantime; then the command must
     /// not make another step.
     fn return_from_stop(&mut self, state: &mut State, terminal: &Terminal) {
-        if self.args.if_lost == IfLost::Kill && self.hold.check().is_err() {
+        if self.how.if_lost == IfLost::Kill && self.hold.check().is_err() {
             self.stop(state, "lost", Duration::ZERO);
             self.act_on_time(state);
         } else {

@@ -38,7 +38,7 @@ impl Runner<'_> {
                 return Err(failure);
             }
         };
-        if let (Some(least), false) = (self.args.at_least_for, course.is_lost) {
+        if let (Some(least), false) = (self.task.how.at_least_for, course.is_lost) {
             tokio::select! {
                 () = env.sleep_until(since.after(least)) => {}
                 _ = signals.next_ending() => {}
@@ -54,7 +54,7 @@ impl Runner<'_> {
             Ok(cotter::Left::WasGone) => {
                 let message = "the lock was gone already when it was given back";
                 self.voice.say(Loudness::Quiet, message);
-                if self.args.if_lost == IfLost::Kill || self.args.lost_exit_code.is_some() {
+                if self.task.how.if_lost == IfLost::Kill || self.task.how.lost_exit_code.is_some() {
                     return Ok(self.lost_exit());
                 }
             }
@@ -72,10 +72,12 @@ impl Runner<'_> {
     ) -> Result<Course, Failure> {
         let since = client.env().now();
         let grace = self.grace(client, hold).await?;
-        let inherited = if self.args.close_hold_fd { Vec::new() } else { hold.descriptors() };
-        let mut command = command::of(self.args);
+        let inherited = if self.task.how.close_hold_fd { Vec::new() } else { hold.descriptors() };
+        let mut command = command::of(self.task.how);
         let (store, lease) = (client.address(), hold.valid_for());
-        Told { holds, store, acquired_at: wall_clock(), lease }.put_into(&mut command);
+        let value = self.task.value(client);
+        let value = value.as_deref();
+        Told { holds, store, acquired_at: wall_clock(), lease, value }.put_into(&mut command);
         let mut children = signal(SignalKind::child()).map_err(|error| at_a_limit(&error))?;
         signals.hear_steering().map_err(|error| at_a_limit(&error))?;
         // Without it, orphans of the command are not ours to wait for; the group still is.
@@ -96,11 +98,11 @@ impl Runner<'_> {
             if let Some(terminal) = given {
                 terminal.take_back();
             }
-            command::not_started(self.args, &error)
+            command::not_started(self.task.how, &error)
         })?;
         self.events.emit(&Event::Started { pid: child.group().as_raw_nonzero().get() });
         let supervisor = Supervisor {
-            args: self.args,
+            how: self.task.how,
             env: client.env(),
             hold,
             child: &child,
@@ -118,8 +120,8 @@ impl Runner<'_> {
 
     /// How long the command is given to end.
     async fn grace(&self, client: &Client, hold: &Hold) -> Result<Duration, Failure> {
-        let (asked, valid_for) = (self.args.grace, hold.valid_for());
-        if self.args.if_lost != IfLost::Kill {
+        let (asked, valid_for) = (self.task.how.grace, hold.valid_for());
+        if self.task.how.if_lost != IfLost::Kill {
             return Ok(asked.unwrap_or(lease::USUAL_GRACE));
         }
         let renew_every = client.profile().await?.renew_every;
@@ -135,13 +137,13 @@ impl Runner<'_> {
     }
 
     fn lost_exit(&self) -> Exit {
-        self.args.lost_exit_code.map_or(Exit::LOST, Exit)
+        self.task.how.lost_exit_code.map_or(Exit::LOST, Exit)
     }
 
     /// What the whole course means to a script.
     fn exit(&mut self, course: &Course) -> Exit {
         let tells_loss =
-            course.was_stopped || (course.is_lost && self.args.lost_exit_code.is_some());
+            course.was_stopped || (course.is_lost && self.task.how.lost_exit_code.is_some());
         if tells_loss {
             return self.lost_exit();
         }

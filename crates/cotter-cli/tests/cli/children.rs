@@ -50,7 +50,7 @@ fn the_environment_tells_of_the_hold_and_wins_over_what_was_there() {
         text.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).map(str::to_owned)
     };
     assert_eq!(value("COTTER_LOCK").as_deref(), Some("jobs/1"));
-    assert_eq!(value("COTTER_STORE"), Some(world.url()));
+    assert_eq!(value("COTTER_STORE"), Some(world.url().to_owned()));
     assert_eq!(value("COTTER_MODE").as_deref(), Some("exclusive"));
     assert_eq!(value("COTTER_LEASE_MS").as_deref(), Some(""), "it lasts while we live");
     assert_eq!(value("COTTER_SLOT"), None);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{World, script, state, wait_until, with_signals_of_a_shell};
+use crate::support::{World, parent, script, state, wait_until, with_signals_of_a_shell};
 
 /// A shell at a terminal of its own. Killed when dropped.
 struct Shell {
@@ -166,6 +166,9 @@ fn in_the_background_a_command_that_reads_is_stopped_like_any_other() {
     shell.press(&format!("\"$COTTER\" run a -- sh -c '{READER}' &\n"));
     let command = world.pid_in("pid");
     wait_until("the command is stopped", || state(command) == Some('T'));
+    // The shell knows of the run only, which follows its command.
+    let run = parent(command);
+    wait_until("the run is stopped too", || state(run) == Some('T'));
     shell.press("jobs\n");
     shell.shows("Stopped");
     shell.press("fg\n");

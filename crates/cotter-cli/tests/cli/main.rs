@@ -5,6 +5,8 @@
 mod support;
 
 mod children;
+mod doctor;
+mod elections;
 mod events;
 mod exclusion;
 mod exit_codes;

@@ -50,21 +50,29 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 /// A store of its own, and a directory for what a test writes.
 pub(crate) struct World {
     directory: TempDir,
+    url: String,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
+        let world = Self::on("");
+        let store = world.path("store");
+        fs::create_dir(&store).expect("a directory in it");
+        Self { url: format!("local:{}", store.display()), ..world }
+    }
+
+    /// The same on another store.
+    pub(crate) fn on(url: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::create_dir(directory.path().join("store")).expect("a directory in it");
-        Self { directory }
+        Self { directory, url: url.to_owned() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("local:{}", self.path("store").display())
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The binary with these arguments, on this store, in this directory.
@@ -97,7 +105,12 @@ impl World {
 
     /// Starts `cotter run FLAGS LOCK -- sh -c SCRIPT`, with a pipe to the script's standard input.
     pub(crate) fn start(&self, flags: &[&str], lock: &str, script: &str) -> Run {
-        let mut arguments = vec!["run"];
+        self.start_verb("run", flags, lock, script)
+    }
+
+    /// The same for `run` or `elect`.
+    pub(crate) fn start_verb(&self, verb: &str, flags: &[&str], lock: &str, script: &str) -> Run {
+        let mut arguments = vec![verb];
         arguments.extend_from_slice(flags);
         arguments.extend_from_slice(&[lock, "--", "sh", "-c", script]);
         let mut command = self.cotter(&arguments);
@@ -243,6 +256,15 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let pid = pid.as_raw_nonzero();
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
+}
+
+/// The parent of a process.
+pub(crate) fn parent(pid: Pid) -> Pid {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("one");
+    // After the name in brackets: state, parent.
+    let fields = stat.rsplit(')').next().expect("a last part");
+    let number = fields.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    number.and_then(Pid::from_raw).expect("a parent")
 }
 
 /// Whether a process runs: it is there and not a zombie.

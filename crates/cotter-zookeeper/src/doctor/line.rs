@@ -20,7 +20,7 @@
 use cotter_zk::Stat;
 
 use super::{Examination, Severity};
-use crate::layout::Contender;
+use crate::layout::{Contender, Layout};
 use crate::permits::{LEASES, LOCKS};
 use crate::record::Said;
 
@@ -130,9 +130,17 @@ impl Directory<'_> {
     }
 }
 
+/// What cotter writes here, as its URL says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writes {
+    pub(super) layout: Layout,
+    pub(super) keeps_parents: bool,
+}
+
 /// Judges a line.
-pub(super) fn judge_line(here: &Directory<'_>, keeps_parents: bool, found: &mut Examination) {
-    judge_populations(here, keeps_parents, found);
+pub(super) fn judge_line(here: &Directory<'_>, writes: Writes, found: &mut Examination) {
+    judge_populations(here, found);
+    judge_layout(here, writes, found);
     judge_strangers(here, found);
     judge_sequence(here, found);
     judge_owners(here, found);
@@ -164,7 +172,7 @@ pub(super) fn judge_alone(path: &str, stat: &Stat, found: &mut Examination) {
     found.add((Severity::Problem, "not-ephemeral"), path, what, advice);
 }
 
-fn judge_populations(here: &Directory<'_>, keeps_parents: bool, found: &mut Examination) {
+fn judge_populations(here: &Directory<'_>, found: &mut Examination) {
     let of = |kin: Kin| here.nodes.iter().filter(move |node| node.kin == kin);
     let has_other = |kin: Kin| of(kin).any(|node| node.maker == Maker::Other);
     let is_ours = |kin: Kin| of(kin).all(|node| node.maker == Maker::Cotter);
@@ -196,7 +204,29 @@ fn judge_populations(here: &Directory<'_>, keeps_parents: bool, found: &mut Exam
             found.add((severity, "mixed-clients"), here.path, what, advice);
         }
     }
-    if has_other(Kin::Kazoo) && !keeps_parents {
+}
+
+/// Whether those who are here see what cotter writes, and can live with it.
+fn judge_layout(here: &Directory<'_>, writes: Writes, found: &mut Examination) {
+    let has_other =
+        |kin: Kin| here.nodes.iter().any(|node| node.kin == kin && node.maker == Maker::Other);
+    let word = writes.layout.word();
+    let mut unseen = |who: &str, layout: Layout, note: &str| {
+        let what = format!("{who} uses this lock and does not see what layout={word} writes{note}");
+        let advice = format!("write layout={} into the URL", layout.word());
+        found.add((Severity::Warning, "layout-unseen"), here.path, what, advice);
+    };
+    if has_other(Kin::Kazoo) && writes.layout != Layout::Kazoo {
+        let note = ", unless it has extra_lock_patterns=[\"lock-\"]";
+        unseen("kazoo", Layout::Kazoo, note);
+    }
+    if has_other(Kin::Plain) && writes.layout != Layout::Plain {
+        unseen("a client that writes lock-N", Layout::Plain, ", if it is .NET's");
+    }
+    if has_other(Kin::Mutex) && writes.layout == Layout::Kazoo {
+        unseen("Curator or go-zookeeper", Layout::Curator, ", if it is Curator");
+    }
+    if has_other(Kin::Kazoo) && !writes.keeps_parents {
         let what = "kazoo uses this lock and makes the node above its own only once: when the \
                     server removes the empty container, kazoo fails with NoNodeError";
         let advice = "write parents=persistent into the URL";

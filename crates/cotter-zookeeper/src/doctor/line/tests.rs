@@ -27,12 +27,16 @@ fn found_with(
         .collect();
     let here =
         Directory { path: "/a", children: &names, stat: &stat, nodes: &nodes, limit: SEQUENCE_MAX };
+    // Of what is told of the layout there is a test of its own.
+    let layout = Layout::Kazoo;
+    let writes = Writes { layout, keeps_parents: true };
     let mut examination = Examination::default();
     match is_leases {
         true => judge_leases(&here, &mut examination),
-        false => judge_line(&here, true, &mut examination),
+        false => judge_line(&here, writes, &mut examination),
     }
-    examination.findings.iter().map(|finding| (finding.severity, finding.kind)).collect()
+    let findings = examination.findings.iter().filter(|finding| finding.kind != "layout-unseen");
+    findings.map(|finding| (finding.severity, finding.kind)).collect()
 }
 
 fn name(marker: &str, sequence: u32) -> String {
@@ -139,14 +143,26 @@ fn whatever_lies_among_permits_is_one() {
 }
 
 #[test]
-fn kazoo_needs_parents_that_stay() {
+fn a_layout_that_those_who_are_here_do_not_see_is_told() {
+    let kinds = |name: &str, data: &[u8], layout, keeps_parents| {
+        let nodes = [Node::new(&Contender::parse(name).expect("one"), read(data), 1)];
+        let children = [name.to_owned()];
+        let (stat, limit) = (Stat::default(), i64::MAX);
+        let here = Directory { path: "/a", children: &children, stat: &stat, nodes: &nodes, limit };
+        let mut found = Examination::default();
+        judge_line(&here, Writes { layout, keeps_parents }, &mut found);
+        found.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>()
+    };
     let kazoo = "00112233445566778899aabbccddeeff__lock__0000000001";
-    let nodes = [Node::new(&Contender::parse(kazoo).expect("one"), read(b""), 1)];
-    let children = [kazoo.to_owned()];
-    let stat = Stat::default();
-    let here =
-        Directory { path: "/a", children: &children, stat: &stat, nodes: &nodes, limit: i64::MAX };
-    let mut found = Examination::default();
-    judge_line(&here, false, &mut found);
-    assert_eq!(found.findings[0].kind, "parent-may-go");
+    let (mutex, plain) = (name("-lock-", 1), "lock-0000000001");
+    let unseen = ["layout-unseen"];
+    assert_eq!(kinds(kazoo, b"", Layout::Kazoo, true), [""; 0]);
+    assert_eq!(kinds(kazoo, b"", Layout::Curator, true), unseen);
+    assert_eq!(kinds(kazoo, OURS, Layout::Curator, true), [""; 0], "cotter sees all");
+    assert_eq!(kinds(kazoo, b"", Layout::Kazoo, false), ["parent-may-go"]);
+    assert_eq!(kinds(&mutex, b"", Layout::Curator, false), [""; 0]);
+    assert_eq!(kinds(&mutex, b"", Layout::Plain, true), [""; 0], "Curator sees plain nodes");
+    assert_eq!(kinds(&mutex, b"", Layout::Kazoo, true), unseen);
+    assert_eq!(kinds(plain, b"", Layout::Curator, true), unseen);
+    assert_eq!(kinds(plain, b"", Layout::Plain, true), [""; 0]);
 }
