@@ -38,6 +38,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![forbid(unsafe_code)]
 
 mod attach;
 mod client;
@@ -45,6 +46,9 @@ mod code;
 mod config;
 mod dial;
 mod error;
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod inbox;
 mod jute;
 mod link;

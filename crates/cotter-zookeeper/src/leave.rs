@@ -30,7 +30,13 @@ impl Shared {
         let known = self.own.leave(claim.id);
         match place.map(|place| place.spot) {
             Some(Spot::Seat(seat)) if self.config.layout.names_tell_ids() => {
-                self.delete_all(vec![seat.path()]).await
+                let left = self.delete_all(vec![seat.path()]).await?;
+                if left == Left::Released
+                    && let Some((lock, trail)) = seat.into_trail()
+                {
+                    self.trails.keep(&lock, trail);
+                }
+                Ok(left)
             }
             Some(Spot::Seat(seat)) => {
                 self.delete_own(claim, &[seat.path()], Some(seat.czxid)).await

@@ -6,7 +6,8 @@
 //! A lock is a node, a claim is an ephemeral sequential child of it, and the order of the
 //! children's numbers is the line (`layout`). A claim creates its child and lists the line in one
 //! flight; if nobody is ahead, it holds the lock after one round trip. Otherwise it watches those
-//! ahead so that one deletion is its turn (`line`). The fencing token is the number of the
+//! ahead so that one deletion is its turn (`line`). A lock that only one session uses need not be listed (`trail`).
+//! The fencing token is the number of the
 //! transaction that made the child (`czxid`): it rises over the whole ensemble, so also after the
 //! lock's node was removed and made anew, and every client of any make can read it from its own
 //! node.
@@ -57,6 +58,7 @@ mod record;
 mod session;
 mod shared;
 mod store;
+mod trail;
 
 pub use config::SESSION_TIMEOUT;
 pub use doctor::{Examination, Finding, Severity};

@@ -42,6 +42,7 @@ use crate::permits;
 use crate::place::{Place, Spot};
 use crate::record::{self, Said};
 use crate::shared::{PARENTS_MADE_MAX, Shared, below, node_of};
+use crate::trail::{Guard, Trail};
 
 /// A node in a line.
 pub(crate) struct Seat {
@@ -57,6 +58,11 @@ pub(crate) struct Seat {
     /// While we wait, our own node is watched from here; it is asked for before the others are.
     own: Option<Watch>,
     stage: Stage,
+    /// What we knew of the line when we came.
+    trail: Option<Trail>,
+    /// Whether it has come to hold: nobody was ahead then.
+    has_held: bool,
+    leaves_no_trail: bool,
 }
 
 enum Stage {
@@ -100,6 +106,9 @@ impl Seat {
             is_checked: false,
             own: None,
             stage: Stage::Look { kept: None },
+            trail: None,
+            has_held: false,
+            leaves_no_trail: false,
         })
     }
 
@@ -154,6 +163,16 @@ impl Seat {
         Ok(())
     }
 
+    fn number(&self) -> i64 {
+        self.rank.sequence
+    }
+
+    /// What is known of the line once this seat's deletion is answered.
+    pub(crate) fn into_trail(self) -> Option<(String, Trail)> {
+        let is_known = self.has_held && !self.is_shared && !self.leaves_no_trail;
+        is_known.then(|| (self.dir, Trail::after(self.trail, self.rank.sequence)))
+    }
+
     /// A number that is nearly the last one is not stood on.
     pub(crate) fn check_number(&self, max: i64) -> Result<()> {
         if (0..max).contains(&self.rank.sequence) {
@@ -181,17 +200,68 @@ impl Shared {
         }
         let prefix = below(&dir, &self.config.layout.prefix(claim));
         let data = record::written(claim, &self.bearer, self.config.layout);
+        let mut trail = self.trails.take(&dir);
+        if claim.mode != Mode::Exclusive {
+            // Readers share: their numbers say nothing of who is there.
+            trail = None;
+        }
         for _ in 0..PARENTS_MADE_MAX {
             let kind = CreateKind::EphemeralSequential;
+            let connection = self.client.states();
             let creating = self.client.create(&prefix, &data, kind, &self.acl);
-            let listing = self.client.children(&dir);
-            match creating.await {
-                Ok(created) => return self.seated(claim, &dir, created, listing.await).await,
-                Err(error) if is_no_node(&error) => self.make_parents(&dir).await?,
+            // Whatever is known already is not asked for.
+            let is_guess = trail.as_mut().is_some_and(Trail::is_promising);
+            let listing = (!is_guess).then(|| self.client.children(&dir));
+            let watches = trail.as_mut().is_some_and(Trail::wants_guard);
+            let guarding = watches.then(|| self.client.data_watched(&dir));
+            let created = match creating.await {
+                Ok(created) => created,
+                Err(error) if is_no_node(&error) => {
+                    trail = None;
+                    self.make_parents(&dir).await?;
+                    continue;
+                }
                 Err(error) => return Err(failed("taking a place in line", error)),
+            };
+            let mut seat = Seat::new(&dir, &created.value)?;
+            self.own.enter(claim.id, vec![created.value.path], created.sent_at);
+            if is_guess && trail.as_mut().is_some_and(|trail| trail.leads_to(seat.number())) {
+                return self.known_first(claim, seat, trail).await;
             }
+            let listed = match listing {
+                Some(listing) => listing.await,
+                None => self.client.children(&dir).await,
+            };
+            if let (Some(trail), Some(guarding)) = (&mut trail, guarding)
+                && let Ok(answered) = guarding.await
+            {
+                trail.set_guard(Guard::new(answered.value.2, connection));
+            }
+            seat.trail = trail;
+            return self.seated(claim, seat, listed).await;
         }
         Err(Error::new(Kind::Store, format!("{dir} vanished {PARENTS_MADE_MAX} times in a row")))
+    }
+
+    /// Nobody has made a node in the line since we were the first in it.
+    async fn known_first(
+        &self,
+        claim: &Claim,
+        mut seat: Seat,
+        trail: Option<Trail>,
+    ) -> Result<Answer<Place>> {
+        if let Err(error) = seat.check_number(self.config.sequence_max) {
+            self.take_back(claim, &seat).await?;
+            return Err(error);
+        }
+        seat.is_checked = true;
+        seat.trail = trail;
+        Ok(self.granted(seat))
+    }
+
+    fn granted(&self, mut seat: Seat) -> Answer<Place> {
+        seat.has_held = true;
+        Answer::Granted(self.grant(seat.czxid), Place::of(Spot::Seat(seat)))
     }
 
     /// The same claim once more: it has a place already (law 1).
@@ -199,22 +269,17 @@ impl Shared {
         let reading = self.client.exists(path);
         let listing = self.client.children(dir);
         let read = reading.await.map_err(|error| failed("looking at the place", error))?;
-        let Answered { value: Some(stat), sent_at, zxid } = read else {
-            return Err(Error::lost(Why::Vanished));
-        };
-        let made = Answered { value: Created { path: path.to_owned(), stat }, sent_at, zxid };
-        self.seated(claim, dir, made, listing.await).await
+        let Some(stat) = read.value else { return Err(Error::lost(Why::Vanished)) };
+        let seat = Seat::new(dir, &Created { path: path.to_owned(), stat })?;
+        self.seated(claim, seat, listing.await).await
     }
 
     async fn seated(
         &self,
         claim: &Claim,
-        dir: &str,
-        created: Answered<Created>,
+        mut seat: Seat,
         listed: Result<Answered<(Vec<String>, cotter_zk::Stat)>, cotter_zk::Error>,
     ) -> Result<Answer<Place>> {
-        let mut seat = Seat::new(dir, &created.value)?;
-        self.own.enter(claim.id, vec![created.value.path], created.sent_at);
         let outcome = match listed {
             Ok(listed) => match self.look(claim.mode, &mut seat, &listed.value.0).await {
                 // It vanished since: whoever waits will see, and claims anew.
@@ -233,8 +298,7 @@ impl Shared {
             }
         };
         if is_free {
-            let grant = self.grant(seat.czxid);
-            return Ok(Answer::Granted(grant, Place::of(Spot::Seat(seat))));
+            return Ok(self.granted(seat));
         }
         if claim.patience == Patience::Wait {
             return Ok(Answer::Queued(Place::of(Spot::Seat(seat))));
@@ -249,6 +313,9 @@ impl Shared {
         if !seat.is_checked && !matches!(mode, Mode::Permits { .. }) {
             seat.check_number(self.config.sequence_max)?;
             if permits::may_be_semaphore(children) {
+                // Its use may change without a new child here.
+                seat.trail = None;
+                seat.leaves_no_trail = true;
                 self.refuse_semaphore(&seat.dir, mode).await?;
             }
             seat.is_checked = true;
@@ -389,6 +456,7 @@ async fn fired(before: &mut Option<Watched>) -> WatchEventKind {
 impl Shared {
     pub(crate) async fn wait_seat(&self, claim: &Claim, seat: &mut Seat) -> Result<Grant> {
         self.wait_first(claim, seat).await?;
+        seat.has_held = true;
         // From here on its node is watched where those of holders are.
         self.own.enter(claim.id, vec![seat.path()], self.env.now());
         Ok(self.grant(seat.czxid))

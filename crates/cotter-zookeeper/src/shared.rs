@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::fault::failed;
 use crate::own::Own;
 use crate::path::with_ancestors;
+use crate::trail::Trails;
 
 /// How often a claim's parents are made again in a row. The server removes empty ones once a
 /// minute, so twice would be strange.
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) valid_for: Duration,
     /// Our claims' nodes.
     pub(crate) own: Own,
+    /// What is known of lines that we left.
+    pub(crate) trails: Trails,
     /// Tells waiters to look again.
     pub(crate) rounds: watch::Sender<u32>,
     pub(crate) renewals: AtomicU32,

@@ -18,6 +18,7 @@ use crate::layout::Layout;
 use crate::own::Own;
 use crate::session::ZooKeeperSession;
 use crate::shared::Shared;
+use crate::trail::Trails;
 
 /// The longest note, in bytes: it is part of a node's data.
 const NOTE_LEN_MAX: usize = 1024;
@@ -126,6 +127,7 @@ impl Store for ZooKeeperStore {
             acl: vec![acl],
             valid_for: valid_for(timeout),
             own: Own::default(),
+            trails: Trails::default(),
             rounds: watch::Sender::new(0),
             renewals: AtomicU32::new(0),
         }))

@@ -250,3 +250,55 @@ async fn words_about_an_earlier_grant_evict_nobody() {
     guard.asked_back().await;
     guard.check().expect("the words were not about this grant");
 }
+
+/// Takes a lock until its next number is guessed to be ours; gives the number of the last hold.
+async fn used_alone(rig: &Rig, lock: &cotter::Lock) -> u32 {
+    for _ in 0..5 {
+        lock.acquire().await.expect("free").release().await.expect("released");
+    }
+    let guard = lock.acquire().await.expect("free");
+    let node = rig.children("n").await[0].clone();
+    guard.release().await.expect("released");
+    node[node.len() - 10..].parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_line_that_was_made_anew_is_not_taken_for_the_old_one() {
+    let rig = Rig::new().await;
+    let cotter = rig.connect("").await;
+    let lock = cotter.lock("n");
+    let last = used_alone(&rig, &lock).await;
+    // The server removes empty parents; somebody else makes it anew, and as many nodes as before.
+    let parent = format!("{}/n", rig.root);
+    rig.zk.delete(&parent, None).await.expect("deleted");
+    let kind = CreateKind::Persistent;
+    rig.zk.create(&parent, b"", kind, &[Acl::open()]).await.expect("made");
+    let mut theirs = Vec::new();
+    for _ in 0..=last {
+        let kind = CreateKind::EphemeralSequential;
+        let path = format!("{parent}/lock-");
+        let made = rig.zk.create(&path, b"", kind, &[Acl::open()]).await.expect("made");
+        theirs.push(made.value.path);
+    }
+    // The next number is one more than our last, and yet they are ahead.
+    assert!(lock.try_acquire().await.expect("an answer").is_none(), "they hold it");
+    for path in theirs {
+        rig.zk.delete(&path, None).await.expect("deleted");
+    }
+    drop(lock.acquire().await.expect("they are gone"));
+}
+
+#[tokio::test]
+async fn who_comes_between_two_holds_is_seen() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.connect("").await, rig.connect("").await);
+    let (one, two) = (one.lock("n"), two.lock("n"));
+    used_alone(&rig, &one).await;
+    let other = two.acquire().await.expect("free");
+    assert!(one.try_acquire().await.expect("an answer").is_none(), "another holds it");
+    other.release().await.expect("released");
+    used_alone(&rig, &one).await;
+    let mine = one.acquire().await.expect("free");
+    assert!(one.try_acquire().await.expect("an answer").is_none(), "our own claim is one too");
+    mine.release().await.expect("released");
+}
