@@ -1,4 +1,5 @@
-//! A network that takes its time: a proxy on loopback that hands on what it gets, later.
+//! A network that takes its time: a proxy on loopback that hands on what it gets, later, and counts
+//! the requests.
 //!
 //! It has a thread and a runtime of its own, so that it does not wait for who is measured.
 
@@ -11,16 +12,17 @@ use tokio::runtime::Builder;
 
 use crate::Outcome;
 
-/// Starts one, which lasts as long as the process. Gives its address.
-pub(crate) fn start(server: &str, one_way: Duration) -> Outcome<String> {
+/// Starts one, which lasts as long as the process. Gives its address, and what counts.
+pub(crate) fn start(server: &str, one_way: Duration) -> Outcome<(String, Plan)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let server = server.to_owned();
+    let (server, plan) = (server.to_owned(), Plan::new());
+    let counted = plan.clone();
     let (started, address) = channel();
     std::thread::spawn(move || {
         runtime.block_on(async {
             let listen = async {
                 let env = Env::system()?;
-                let proxy = Proxy::listen(&env, Protocol::Tcp, &[server], &Plan::new()).await?;
+                let proxy = Proxy::listen(&env, Protocol::ZooKeeper, &[server], &counted).await?;
                 proxy.set_delay(one_way);
                 Outcome::Ok(proxy)
             };
@@ -32,5 +34,5 @@ pub(crate) fn start(server: &str, one_way: Duration) -> Outcome<String> {
             }
         });
     });
-    Ok(address.recv()??)
+    Ok((address.recv()??, plan))
 }

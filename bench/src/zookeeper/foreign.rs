@@ -76,7 +76,7 @@ fn fetch(command: &mut Command, dir: &Path) -> Outcome<()> {
     let mut child = child.map_err(|error| format!("{program} cannot be started: {error}"))?;
     finish_within(&mut child, FETCH_WITHIN).map_err(|error| {
         let said = fs::read_to_string(&said).unwrap_or_default();
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("");
-        format!("{program}: {error}: {last}").into()
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        format!("{program}: {error}; it said: {}", last.unwrap_or("nothing")).into()
     })
 }

@@ -2,17 +2,18 @@
 //! to keep them.
 //!
 //! One proof keeps a session and everything it holds, so the requests in an interval of renewal are
-//! counted by the server while nothing else is done.
+//! counted, by a proxy that understands them, while nothing else is done.
 
 use std::time::Duration;
 
 use cotter::Cotter;
-use tokio::task::LocalSet;
+use cotter_proxy::{Plan, What};
 
+use super::delay;
 use super::peers::Peers;
 use super::table::Bound::Most;
 use crate::Outcome;
-use crate::measure::{Figures, now_nanos};
+use crate::measure::now_nanos;
 
 const LOCKS: u32 = 10_000;
 /// How many of them are asked for at a time.
@@ -25,48 +26,65 @@ const REQUESTS_MAX: f64 = 1.3;
 pub(crate) fn bench(peers: &Peers) -> Outcome<()> {
     println!("zookeeper held: {LOCKS} locks held by one session");
     let path = peers.make_path("held", "cotter")?;
-    let url = format!("zookeeper://{}{path}?timeout={}s", peers.server.address, TIMEOUT.as_secs());
+    let url = |server| format!("zookeeper://{server}{path}?timeout={}s", TIMEOUT.as_secs());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let cotter = Cotter::connect(&url).await?;
+    runtime.block_on(take_and_drop(&url(&peers.server.address)))?;
+    let (proxy, plan) = delay::start(&peers.server.address, Duration::ZERO)?;
+    runtime.block_on(keep(&url(&proxy), &plan))?;
+    println!();
+    Ok(())
+}
+
+/// How long it takes.
+async fn take_and_drop(url: &str) -> Outcome<()> {
+    let cotter = Cotter::connect(url).await?;
+    // Twice, because the parents of locks are made once.
+    for what in ["taking them for the first time", "taking them again"] {
         let start = now_nanos();
         let guards = take_all(&cotter).await?;
-        println!("  {:<46} {:.2} s", "taking them", seconds_since(start));
-
-        let every = cotter.profile().await?.renew_every;
-        // What taking them has left to be done is done by then.
-        cotter.env().sleep(every).await;
-        let (before, start) = (peers.server.received()?, now_nanos());
-        cotter.env().sleep(every * INTERVALS).await;
-        let received = peers.server.received_since(before)?;
-        let per_interval = received * every.as_secs_f64() / seconds_since(start);
-        println!("  {:<46} {} ms", "interval of renewal", every.as_millis());
-        println!("  {:<46} {per_interval:.2}", "requests in an interval, pings too");
-        let per_interval: Figures = [per_interval].into_iter().collect();
-        Most(REQUESTS_MAX).judge("requests in an interval", &per_interval);
-
-        for guard in &guards {
-            guard.check()?;
-        }
-        let start = now_nanos();
+        println!("  {what:<46} {:.2} s", seconds_since(start));
         for guard in guards {
-            drop(guard);
+            guard.release().await?;
         }
-        cotter.shutdown(TIMEOUT).await?;
-        println!("  {:<46} {:.2} s", "dropping them and closing", seconds_since(start));
-        println!();
-        Ok(())
-    })
+    }
+    Ok(cotter.shutdown(TIMEOUT).await?)
+}
+
+/// What it costs.
+async fn keep(url: &str, plan: &Plan) -> Outcome<()> {
+    let cotter = Cotter::connect(url).await?;
+    let guards = take_all(&cotter).await?;
+    let every = cotter.profile().await?.renew_every;
+    // What taking them has left to be done is done by then.
+    cotter.env().sleep(every).await;
+    let count = || (plan.requests(&What::Any) as f64, plan.requests(&What::Ping) as f64);
+    let (start, before) = (now_nanos(), count());
+    cotter.env().sleep(every * INTERVALS).await;
+    let after = count();
+    let intervals = seconds_since(start) / every.as_secs_f64();
+    let pings = (after.1 - before.1) / intervals;
+    let requests = (after.0 - before.0) / intervals - pings;
+    println!("  {:<46} {} ms", "interval of renewal", every.as_millis());
+    println!("  {:<46} {pings:.2}", "pings in an interval");
+    Most(REQUESTS_MAX).judge("other requests in an interval", &[requests].into_iter().collect());
+    for guard in &guards {
+        guard.check()?;
+    }
+    drop(guards);
+    let start = now_nanos();
+    cotter.shutdown(TIMEOUT).await?;
+    println!("  {:<46} {:.2} s", "dropping them and closing the session", seconds_since(start));
+    Ok(())
 }
 
 async fn take_all(cotter: &Cotter) -> Outcome<Vec<cotter::LockGuard>> {
     let mut tasks = Vec::new();
     for first in 0..TASKS {
-        let cotter = cotter.clone();
-        tasks.push(tokio::task::spawn_local(async move {
+        let client = cotter.clone();
+        tasks.push(cotter.env().spawn(async move {
             let mut guards = Vec::new();
             for name in (first..LOCKS).step_by(TASKS as usize) {
-                guards.push(cotter.lock(name.to_string()).acquire().await?);
+                guards.push(client.lock(name.to_string()).acquire().await?);
             }
             Ok::<_, cotter::Error>(guards)
         }));

@@ -1,7 +1,8 @@
 //! Locks on ZooKeeper: cotter beside what others reach on the same server in the same run.
 //!
 //! ```text
-//!   u1       one task, one lock                     raw floor, zookeeper-client, Curator, kazoo
+//!   u1       one task, one lock                     raw floors, cotter-zk alone, zookeeper-client,
+//!                                                   Curator, kazoo
 //!   d64      64 tasks, 64 locks, one session        the same
 //!   r8 r64   sessions that ask at once, in rounds   raw locks, Curator, kazoo
 //!   c8 c64   sessions that ask on and on            the same
@@ -12,7 +13,7 @@
 //! Each kind of client has a process of its own ([`drive`]), all of them do the same work in
 //! turns, and what they say is put together here ([`work`]). Server and clients share the machine,
 //! so the figures of one are also those of the other; `taskset -c 1 cargo xtask bench zookeeper`
-//! puts all of them on one processor, which is slower and steadier.
+//! puts all of them on one processor, which is steadier.
 //!
 //! The server is one that the bench starts, or the one that `COTTER_BENCH_ZOOKEEPER` names. The
 //! drivers in Java and Python need `java`, `mvn` and `python3`; without them the bench measures

@@ -23,7 +23,7 @@ const HOLD_MICROS: u32 = 50_000;
 const ONE: f64 = 1.5;
 
 pub(crate) fn bench(peers: &mut Peers) -> Outcome<()> {
-    let server = delay::start(&peers.server.address, ROUND_TRIP / 2)?;
+    let (server, _) = delay::start(&peers.server.address, ROUND_TRIP / 2)?;
     println!("zookeeper trips: a round trip takes {ROUND_TRIP:?}, and is the unit");
     let alone = Work {
         server,

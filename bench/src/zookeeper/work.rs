@@ -251,11 +251,11 @@ mod tests {
     #[test]
     fn a_hand_over_is_to_one_who_waited() {
         let run =
-            run(1, &[(0, 0, 1, 10_000), (1, 9_999, 15_000, 16_000), (0, 20_000, 21_000, 22_000)]);
+            run(1, &[(0, 0, 1, 10_000), (1, 9_999, 15_000, 16_000), (0, 20_000, 25_000, 26_000)]);
         let run = run.expect("a run");
         assert_eq!(run.hand_overs().at(0.0), 5.0);
         assert_eq!(run.hand_overs().at(1.0), 5.0);
-        assert_eq!(run.acquires().median(), 1.0);
+        assert_eq!(run.acquires().at(0.0), 0.001);
         assert_eq!((run.cpu_micros(), run.requests()), (8.0 / 3.0, 4.0));
     }
 

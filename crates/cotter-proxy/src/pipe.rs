@@ -214,7 +214,7 @@ fn up(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item>;
     }
     let fate = match link.plan.meet(&request) {
         None => None,
-        Some(rule) => match rule.fault {
+        Some((rule, hold)) => match rule.fault {
             Fault::LoseRequest => return [Some(Item::Reset), None],
             Fault::Reset => return [Some(plain(connection, bytes)), Some(Item::Reset)],
             Fault::DelayRequest(extra) => {
@@ -222,7 +222,7 @@ fn up(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item>;
             }
             Fault::LoseReply => Some(Fate::Lose(rule)),
             Fault::DelayReply(extra) => Some(Fate::Late(extra)),
-            Fault::HoldReply => Some(Fate::Hold(link.plan.hold(), rule)),
+            Fault::HoldReply => Some(Fate::Hold(hold, rule)),
         },
     };
     if let Some(fate) = fate {

@@ -195,8 +195,10 @@ impl Plan {
         let _ = struck.wait_for(|struck| *struck >= count).await;
     }
 
-    /// Counts a request and takes what is planned for it.
-    pub(crate) fn meet(&self, request: &Request) -> Option<Rule> {
+    /// Counts a request and takes what is planned for it: the fault, and what a held reply waits
+    /// for. Both are settled before it is announced that the fault has struck, so that whoever
+    /// waits for that can let go.
+    pub(crate) fn meet(&self, request: &Request) -> Option<(Rule, Hold)> {
         let kind = (request.op, request.detail);
         let mut state = self.state();
         *state.counts.entry(kind).or_default() += 1;
@@ -207,9 +209,10 @@ impl Plan {
         rule.times -= 1;
         let met = Rule { times: 1, ..rule.clone() };
         state.rules.retain(|rule| rule.times > 0);
+        let hold = self.hold();
         drop(state);
         self.inner.struck.send_modify(|struck| *struck += 1);
-        Some(met)
+        Some((met, hold))
     }
 
     /// The fault that a request met did not strike after all: it is for the next one.
@@ -223,7 +226,7 @@ impl Plan {
     }
 
     /// What a reply that is held from now on waits for.
-    pub(crate) fn hold(&self) -> Hold {
+    fn hold(&self) -> Hold {
         let let_go = self.inner.let_go.subscribe();
         let beyond = *let_go.borrow();
         Hold { let_go, beyond }
@@ -269,7 +272,7 @@ mod tests {
         plan.fault(What::Create, Fault::LoseReply, 2);
         plan.fault_at(What::Any, "/b", Fault::Reset, 1);
         let met = [(4, "/a"), (1, "/a"), (15, "/a"), (21, "/a"), (4, "/a/b"), (4, "/a/b")]
-            .map(|(op, path)| plan.meet(&request(op, path)).map(|rule| rule.fault));
+            .map(|(op, path)| plan.meet(&request(op, path)).map(|rule| rule.0.fault));
         let (lost, reset) = (Some(Fault::LoseReply), Some(Fault::Reset));
         assert_eq!(met, [None, lost, lost, None, reset, None]);
         assert_eq!((plan.requests(&What::Create), plan.requests(&What::Any)), (3, 6));
@@ -280,7 +283,7 @@ mod tests {
     fn a_check_is_told_from_other_multis() {
         let plan = Plan::new();
         let multi = |detail| Request { detail, ..request(OP_MULTI, "/a") };
-        let meet = |request| plan.meet(&request).map(|rule| rule.fault);
+        let meet = |request| plan.meet(&request).map(|rule| rule.0.fault);
         plan.fault(What::Check, Fault::LoseRequest, 1);
         assert_eq!(meet(multi(Some(1))), None);
         assert_eq!(meet(multi(Some(13))), Some(Fault::LoseRequest));
@@ -293,7 +296,7 @@ mod tests {
         plan.fault(What::CreateEphemeral, Fault::LoseReply, 1);
         let create = |flags| Request { detail: Some(flags), ..request(15, "/a") };
         assert!(plan.meet(&create(0)).is_none());
-        let met = plan.meet(&create(3)).expect("it is ephemeral");
+        let (met, _) = plan.meet(&create(3)).expect("it is ephemeral");
         plan.give_back(met);
         assert_eq!(plan.struck(), 0);
         assert!(plan.meet(&create(1)).is_some());

@@ -6,17 +6,19 @@
 //!             └─ Member 2 ── Process
 //! ```
 //!
-//! A member serves when its `srvr` has a line `Mode:`. The data of a member stays while its
-//! [`ZooKeeper`] lives, so one that was killed and is started again comes back with what it knew.
+//! A member serves when its `srvr` has a line `Mode:`, and its port with TLS is open if it has one.
+//! The data of a member stays while its [`ZooKeeper`] lives, so one that was killed and is started
+//! again comes back with what it knew.
 
 mod ask;
 mod config;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ask::ANSWER_LIMIT;
 pub use ask::{Mode, ask, mode};
 pub use config::Options;
 use config::Ports;
@@ -261,13 +263,20 @@ impl Member {
         let Some(process) = process.as_ref() else {
             return Err(Error::new(format!("member {} does not run", self.number)));
         };
-        let what = match process.until(READY_LIMIT, || self.mode().is_some()) {
+        let serves = || self.mode().is_some() && self.is_secure_open();
+        let what = match process.until(READY_LIMIT, serves) {
             Waited::Done => return Ok(()),
             Waited::Over => "ended before it served".to_owned(),
             Waited::TooLong => format!("does not serve within {READY_LIMIT:?}"),
         };
         let log = process.log_tail();
         Err(Error::new(format!("ZooKeeper's member {} {what}; it says:\n{log}", self.number)))
+    }
+
+    /// The port with TLS opens a moment after the other one.
+    fn is_secure_open(&self) -> bool {
+        let reached = |address| TcpStream::connect_timeout(&address, ANSWER_LIMIT).is_ok();
+        self.secure_address().is_none_or(reached)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

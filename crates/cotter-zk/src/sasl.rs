@@ -104,7 +104,7 @@ impl Login {
 }
 
 /// `name=value, name="quoted \" value"`.
-fn directives(text: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn directives(text: &str) -> Option<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut rest = text.trim_start_matches([',', ' ', '\t', '\r', '\n', '\0']);
     while !rest.is_empty() {

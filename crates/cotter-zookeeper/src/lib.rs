@@ -6,11 +6,10 @@
 //! A lock is a node, a claim is an ephemeral sequential child of it, and the order of the
 //! children's numbers is the line (`layout`). A claim creates its child and lists the line in one
 //! flight; if nobody is ahead, it holds the lock after one round trip. Otherwise it watches those
-//! ahead so that one deletion is its turn (`line`). A lock that only one session uses need not be listed (`trail`).
-//! The fencing token is the number of the
-//! transaction that made the child (`czxid`): it rises over the whole ensemble, so also after the
-//! lock's node was removed and made anew, and every client of any make can read it from its own
-//! node.
+//! ahead so that one deletion is its turn (`line`). A lock that only one session uses need not be
+//! listed (`trail`). The fencing token is the number of the transaction that made the child
+//! (`czxid`): it rises over the whole ensemble, so also after the lock's node was removed and made
+//! anew, and every client of any make can read it from its own node.
 //!
 //! # Why a holder knows in time
 //!
@@ -29,9 +28,9 @@
 //! # Why nothing is left behind
 //!
 //! A request whose answer was lost may have been carried out. A claim is then looked for by its id
-//! among the children, behind a transaction (`leave`); a deletion is repeated until it is answered. What
-//! an old session made, a new one never takes for its own: a claim's id is in its node's name, and
-//! a claim belongs to one session.
+//! among the children, behind a transaction (`leave`); a deletion is repeated until it is answered.
+//! What an old session made, a new one never takes for its own: a claim's id is in its node's name,
+//! and a claim belongs to one session.
 //!
 //! # What is under a lock
 //!

@@ -137,7 +137,8 @@ async fn writers_at_once_never_apply_an_older_token_after_a_newer_one() {
     let is_over = Arc::new(AtomicBool::new(false));
     let watching = {
         let (account, is_over) = (Arc::clone(&account), Arc::clone(&is_over));
-        tokio::spawn(async move {
+        let env = account.rig.env.clone();
+        env.spawn(async move {
             let (mut last, mut versions) = ((0, 0), 0);
             while !is_over.load(Ordering::SeqCst) {
                 let (data, stat) = account.rig.zk.data(&account.path).await.expect("read").value;
@@ -157,7 +158,10 @@ async fn writers_at_once_never_apply_an_older_token_after_a_newer_one() {
             // All orders, as they come: low tokens last, high ones first.
             let token = FencingToken::new(TOKENS + 2 - number);
             let node = nodes[usize::try_from(number).expect("small") % nodes.len()].clone();
-            tokio::spawn(async move { node.write(token, token.to_string().as_bytes()).await })
+            account
+                .rig
+                .env
+                .spawn(async move { node.write(token, token.to_string().as_bytes()).await })
         })
         .collect();
     let mut refused = 0;

@@ -17,6 +17,7 @@
 //!
 //! "failed: WHY" in place of an answer ends the process too.
 
+mod client;
 mod raw;
 mod tasks;
 
@@ -32,6 +33,7 @@ pub(crate) const FLOOR: &str = "floor";
 pub(crate) const FLOOR_LISTED: &str = "floor-listed";
 pub(crate) const ONE_WATCH: &str = "one-watch";
 pub(crate) const TWO_WATCHES: &str = "two-watches";
+pub(crate) const CLIENT: &str = "cotter-zk";
 pub(crate) const COTTER: &str = "cotter";
 pub(crate) const CRATE: &str = "zookeeper-client";
 
@@ -42,6 +44,7 @@ pub(crate) fn drive(kind: &str) -> Outcome<()> {
         FLOOR_LISTED => Box::new(raw::Floor::new(true)),
         ONE_WATCH => Box::new(raw::Fair::new(1)),
         TWO_WATCHES => Box::new(raw::Fair::new(2)),
+        CLIENT => Box::new(tasks::Tasks::<client::ByHand>::new()?),
         COTTER => Box::new(tasks::Tasks::<tasks::Cotter>::new()?),
         CRATE => Box::new(tasks::Tasks::<tasks::Crate>::new()?),
         _ => return Err(format!("there is no driver {kind:?}").into()),

@@ -2,8 +2,8 @@
 //!
 //! Both run on one thread, all tasks of them: that is the quickest for either on a machine that
 //! the server needs as well. The tasks are spawned, as a program's are; what `block_on` runs costs
-//! one more look at the kernel's events each time it is woken. The recipe's release does not wait for the server's answer, so its
-//! next acquire in the same session waits behind it.
+//! one more look at the kernel's events each time it is woken. The recipe's release does not wait
+//! for the server's answer, so its next acquire in the same session waits behind it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::Outcome;
 use crate::measure::now_nanos;
 
 /// A session that a crash leaves behind is gone soon, and one that is busy is never lost.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a task gives if it cannot go on.
-type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A client of either kind.
 pub(crate) trait Locks: Sized + 'static {

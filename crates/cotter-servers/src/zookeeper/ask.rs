@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A server that answers at all answers well within this; one that stands still never does.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// No answer asked for here is longer; `dump` of many sessions is cut.
 const ANSWER_LEN_MAX: u64 = 1 << 20;
 

@@ -1,4 +1,5 @@
-//! A TCP connection under a test's control: it can be cut, refused, deaf or mute.
+//! A connection under a test's control, over TCP or what a test brings: it can be cut, refused,
+//! deaf or mute.
 
 use std::io;
 use std::pin::Pin;
@@ -10,8 +11,14 @@ use cotter_zk::{Dial, Dialing, Stream, Tcp};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// All connections of one client. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Wire(Arc<Switches>);
+#[derive(Clone)]
+pub(crate) struct Wire(Arc<Switches>, Arc<dyn Dial>);
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self::over(Arc::new(Tcp))
+    }
+}
 
 #[derive(Default)]
 struct Switches {
@@ -29,6 +36,11 @@ struct Switches {
 }
 
 impl Wire {
+    /// Whose connections are made by another.
+    pub(crate) fn over(dial: Arc<dyn Dial>) -> Self {
+        Self(Arc::default(), dial)
+    }
+
     /// Ends the present connections.
     pub(crate) fn cut(&self) {
         self.0.cut.store(self.0.dialed.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -83,7 +95,7 @@ impl Dial for Wire {
             if self.0.refuses.load(Ordering::SeqCst) {
                 return Err(io::Error::other("the test refuses connections"));
             }
-            let inner = Tcp.dial(server).await?;
+            let inner = self.1.dial(server).await?;
             let number = self.0.dialed.fetch_add(1, Ordering::SeqCst) + 1;
             Ok(Box::new(Wired { wire: self.clone(), number, inner }) as Box<dyn Stream>)
         })

@@ -13,6 +13,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cotter::zookeeper::ZooKeeperSession;
 use cotter::{Cotter, Kind, LockGuard};
 use cotter_core::env::Env;
 use cotter_zk::Client;
@@ -89,10 +90,11 @@ impl Checker {
     }
 
     /// The first of the line on the server is the node with this token, while the guard stands.
-    /// A server that cannot be asked says nothing; one that is behind catches up first.
+    /// A server that cannot be asked says nothing; one that is behind catches up first. Not by
+    /// `sync`: a leader answers it before it has applied what its followers have applied already.
     async fn compare(&self, who: &str, guard: &LockGuard) {
-        let (synced, listed) = (self.zk.sync(&self.dir), self.zk.children(&self.dir));
-        let (Ok(_), Ok(listed)) = (synced.await, listed.await) else { return };
+        let (checked, listed) = (self.zk.check("/", None), self.zk.children(&self.dir));
+        let (Ok(_), Ok(listed)) = (checked.await, listed.await) else { return };
         let children = listed.value.0;
         let first = children.iter().filter(|child| number_of(child).is_some());
         let first = first.min_by_key(|child| number_of(child));
@@ -101,13 +103,17 @@ impl Checker {
             return;
         };
         let Ok(seen) = self.zk.exists(&format!("{}/{first}", self.dir)).await else { return };
-        let stat = seen.value;
-        let token = stat.map(|stat| stat.czxid.unsigned_abs());
+        let token = seen.value.map(|stat| stat.czxid.unsigned_abs());
+        let session = guard.native::<ZooKeeperSession>().expect("this store's");
         assert!(
             token == Some(guard.token().number()) || guard.check().is_err(),
-            "{}: {who} holds with {}, the server's first is {first} ({token:?})",
+            "{}: {who} holds with {} by {:?} in {:?}, {:?}; the server has {first} ({token:?}) \
+             before {children:?}",
             self.case,
-            guard.token()
+            guard.token(),
+            session.node(guard.claim_id()),
+            session.client().session_id(),
+            guard.standing(),
         );
     }
 

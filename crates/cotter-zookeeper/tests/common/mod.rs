@@ -9,6 +9,7 @@ use cotter::Cotter;
 use cotter::zookeeper::ZooKeeperSession;
 use cotter_core::env::Env;
 use cotter_proxy::{Plan, Protocol, Proxy};
+use cotter_servers::zookeeper::ask;
 use cotter_zk::{Client, Config, SessionId};
 
 pub(crate) mod checker;
@@ -95,6 +96,23 @@ impl Rig {
             // Asked again until it is so: that is the condition.
             self.env.sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// How many watches the one server keeps of places in lines below the root.
+    pub(crate) async fn watches(&self) -> usize {
+        let address = self.servers.parse().expect("one server's address");
+        let asked = self.env.spawn_blocking(move || ask(address, "wchp")).await;
+        let (answer, below) = (asked.expect("no panic"), format!("{}/", self.root));
+        let (mut is_below, mut count) = (false, 0);
+        // A path, and below it the sessions that watch it, further to the right.
+        for line in answer.expect("an answer").lines() {
+            if line.starts_with('/') {
+                is_below = line.starts_with(&below) && number_of(line.trim()).is_some();
+            } else if is_below && !line.trim().is_empty() {
+                count += 1;
+            }
+        }
+        count
     }
 
     /// The children of a node that is somebody's place in line, in the order of the line.
