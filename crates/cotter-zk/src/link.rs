@@ -71,6 +71,8 @@ pub(crate) struct Link<'a> {
     silence_max: Duration,
     /// How long a request may have no answer.
     answer_max: Option<Duration>,
+    /// When the last request was answered.
+    answered_at: Moment,
     sends: Sends,
     last_sent: Moment,
     last_heard: Moment,
@@ -99,6 +101,7 @@ impl<'a> Link<'a> {
             write_error: None,
             ping_every: timeout / 10,
             answer_max: has_others.then_some(timeout / 3),
+            answered_at: heard_at,
             sends: Sends::new(sent_at, timeout),
             silence_max: timeout * 2 / 3,
             last_sent: sent_at,
@@ -128,11 +131,11 @@ impl<'a> Link<'a> {
             let now = self.shared.env.now();
             self.write(context, now);
             if !self.read(context, now)? {
-                return self.keep_time(context);
+                return self.keep_time(context, false);
             }
         }
         context.waker().wake_by_ref();
-        self.keep_time(context)
+        self.keep_time(context, true)
     }
 
     /// Writes until there is nothing more, or the stream takes no more.
@@ -169,7 +172,6 @@ impl<'a> Link<'a> {
         if !self.out.is_empty() {
             self.given += self.out.len() as u64;
             self.last_sent = now;
-            self.sends.note(now);
         }
     }
 
@@ -197,7 +199,7 @@ impl<'a> Link<'a> {
             Poll::Ready(Ok(_)) => {
                 self.last_heard = now;
                 self.shared.hear(now);
-                let handed_out = self.hand_out();
+                let handed_out = self.hand_out(now);
                 self.effects.run();
                 self.unwanted.clear();
                 handed_out.map(|()| true)
@@ -205,7 +207,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn hand_out(&mut self) -> Result<(), End> {
+    fn hand_out(&mut self, now: Moment) -> Result<(), End> {
         let mut inner = self.shared.inner();
         while let Some(frame) = self.inbox.take_frame().map_err(End::Lost)? {
             let mut hands = Hands {
@@ -213,6 +215,9 @@ impl<'a> Link<'a> {
                 inner: &mut inner,
                 effects: &mut self.effects,
                 unwanted: &mut self.unwanted,
+                sends: &mut self.sends,
+                answered_at: &mut self.answered_at,
+                now,
             };
             hands.take(Reader::new(self.inbox.bytes(frame)))?;
         }
@@ -220,7 +225,7 @@ impl<'a> Link<'a> {
     }
 
     /// Sends a ping if it is time, and sees to being woken when it next is.
-    fn keep_time(&mut self, context: &mut Context<'_>) -> Result<(), End> {
+    fn keep_time(&mut self, context: &mut Context<'_>, has_more: bool) -> Result<(), End> {
         let now = self.shared.env.now();
         let wish = self.shared.poll_wish(context);
         match wish {
@@ -242,18 +247,20 @@ impl<'a> Link<'a> {
             });
             self.given += self.out.len() as u64;
             self.last_sent = now;
-            self.sends.note(now);
+            self.sends.ping(now);
             self.write(context, now);
         }
         let mut due = silent_at;
         if let Some(max) = self.answer_max
             && let Some(oldest) = self.shared.inner().oldest_sent_at()
         {
-            if now >= oldest.after(max) {
+            // While answers come, each has its turn.
+            let due_at = oldest.max(self.answered_at).after(max);
+            if now >= due_at && !has_more {
                 let waited = now.since(oldest);
                 return Err(End::Lost(format!("a request had no answer for {waited:?}")));
             }
-            due = due.min(oldest.after(max));
+            due = due.min(due_at);
         }
         if is_idle {
             due = due.min(self.last_sent.after(self.ping_every));
@@ -301,6 +308,10 @@ struct Hands<'a> {
     inner: &'a mut Inner,
     effects: &'a mut Effects,
     unwanted: &'a mut Vec<Filling>,
+    sends: &'a mut Sends,
+    answered_at: &'a mut Moment,
+    /// A moment before this was read.
+    now: Moment,
 }
 
 impl Hands<'_> {
@@ -308,7 +319,10 @@ impl Hands<'_> {
         let header = Header::read(&mut frame)?;
         match header.xid {
             xid::EVENT => Ok(self.event(header, &mut frame)?),
-            xid::PING => Ok(()),
+            xid::PING => {
+                self.sends.pong(self.now);
+                Ok(())
+            }
             xid::SET_WATCHES if header.code != 0 => {
                 let code = Code::from_number(header.code);
                 Err(End::Lost(format!("the server did not set the watches again: {code}")))
@@ -349,6 +363,8 @@ impl Hands<'_> {
             return Ok(());
         };
         self.shared.see(header.zxid);
+        self.sends.note(entry.sent_at, self.now);
+        *self.answered_at = self.now;
         let code = Code::from_number(header.code);
         // A multi is refused by what is in its answer, not by the answer's own code.
         let code = reply.as_ref().err().and_then(crate::Error::code).unwrap_or(code);

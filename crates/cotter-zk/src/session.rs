@@ -13,7 +13,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) async fn start(env: &Env, mut config: Config) -> Result<Arc<Shared>, 
     });
     let is_new = known.is_none();
     let known = known.unwrap_or_else(Known::none);
-    let attached = first(env, &config, &known).await?;
+    let (server, attached) = first(env, &config, &known).await?;
     let connected = &attached.connected;
     let (session, password) = (connected.session, connected.password.clone());
     let shared = Arc::new(Shared::new(env.clone(), config.limits, session, password));
@@ -54,7 +54,8 @@ pub(crate) async fn start(env: &Env, mut config: Config) -> Result<Arc<Shared>, 
         shared.prove(attached.sent_at);
     }
     shared.open(attached.connected.timeout_ms(), attached.heard_at);
-    let task = Task { shared: Arc::clone(&shared), config };
+    let server = AtomicUsize::new(server);
+    let task = Task { shared: Arc::clone(&shared), config, server };
     // The task ends with the last clone of the client, which the caller makes before it waits.
     drop(env.spawn(task.run(attached)));
     Ok(shared)
@@ -82,13 +83,13 @@ fn shuffle(env: &Env, servers: &mut [String]) {
     }
 }
 
-/// Tries each server once.
-async fn first(env: &Env, config: &Config, known: &Known) -> Result<Attached, Error> {
+/// Tries each server once. Tells which it was.
+async fn first(env: &Env, config: &Config, known: &Known) -> Result<(usize, Attached), Error> {
     let mut said = Vec::new();
     let patience = patience(config.session_timeout, config.servers.len());
-    for server in &config.servers {
+    for (index, server) in config.servers.iter().enumerate() {
         match try_server(env, config, server, known, patience).await {
-            Ok(attached) => return Ok(attached),
+            Ok(attached) => return Ok((index, attached)),
             Err(Refusal::Over(ended)) => return Err(Error::Over(ended)),
             Err(Refusal::Server(why)) => said.push(format!("{server}: {why}")),
         }
@@ -120,6 +121,8 @@ async fn try_server(
 struct Task {
     shared: Arc<Shared>,
     config: Config,
+    /// Which of the servers it was attached to last.
+    server: AtomicUsize,
 }
 
 impl Task {
@@ -157,7 +160,7 @@ impl Task {
     /// Tries all servers until one will do. The first try is at once, unless connections have been
     /// short-lived: a server that accepts and then hangs up must not be asked in a tight loop.
     async fn attach_again(&self, short_lives: u32) -> Result<Attached, Ended> {
-        let Self { shared, config } = self;
+        let Self { shared, config, .. } = self;
         let known = Known {
             session: shared.session,
             password: shared.password.clone(),
@@ -169,10 +172,15 @@ impl Task {
         }
         loop {
             let patience = patience(shared.timeout(), config.servers.len());
-            for server in &config.servers {
+            // The one that was lost comes last: it may accept and then say nothing.
+            let (before, from) = config.servers.split_at(self.next_server());
+            for server in from.iter().chain(before) {
                 let trying = try_server(&shared.env, config, server, &known, patience);
                 match self.unless_left(trying).await? {
-                    Ok(attached) => return Ok(attached),
+                    Ok(attached) => {
+                        self.note_server(server);
+                        return Ok(attached);
+                    }
                     Err(Refusal::Over(ended)) => return Err(ended),
                     Err(Refusal::Server(why)) => {
                         debug!(session = %shared.session, server, why, "not attached");
@@ -182,6 +190,15 @@ impl Task {
             rounds = rounds.saturating_add(1);
             self.pause(rounds).await?;
         }
+    }
+
+    fn next_server(&self) -> usize {
+        (self.server.load(Ordering::Relaxed) + 1) % self.config.servers.len().max(1)
+    }
+
+    fn note_server(&self, server: &str) {
+        let index = self.config.servers.iter().position(|other| other == server);
+        self.server.store(index.unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// Twice as long each round, and between half and the whole of that, so that clients do not

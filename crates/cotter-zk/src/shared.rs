@@ -180,6 +180,10 @@ impl Shared {
         effects.run();
     }
 
+    pub(crate) fn is_listed(&self, class: Class, path: &str, id: u64) -> bool {
+        self.inner().registry.is_listed(class, path, id)
+    }
+
     pub(crate) fn forget_watches(&self, mode: AddWatchMode, path: &str, id: u64) {
         self.inner().registry.forget_stream(mode, path, id);
     }

@@ -85,6 +85,14 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Whether its event has come, or the session has ended. It is known before anything is told
+    /// that the server sent after the event.
+    pub fn has_fired(&self) -> bool {
+        !self.shared.is_listed(self.class, &self.path, self.id)
+    }
+}
+
 impl Future for Watch {
     type Output = WatchEvent;
 
@@ -289,6 +297,11 @@ impl Registry {
         if watches.is_empty() {
             list.remove(path);
         }
+    }
+
+    pub(crate) fn is_listed(&self, class: Class, path: &str, id: u64) -> bool {
+        let watches = self.one_shot[class as usize].get(path);
+        watches.is_some_and(|watches| watches.iter().any(|(other, _)| *other == id))
     }
 
     pub(crate) fn forget_stream(&mut self, mode: AddWatchMode, path: &str, id: u64) {

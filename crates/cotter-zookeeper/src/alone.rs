@@ -5,8 +5,9 @@
 //! [`Profile`](cotter_core::contract::Profile) says so.
 //!
 //! The node's path is the same for everybody, so giving back looks first whose it is: the session
-//! that owns it and the transaction that made it. An eviction changes the node's version before it
-//! deletes it, so a holder that was evicted does not delete the next one's node.
+//! that owns it and the transaction that made it. Between that look and the deletion nothing
+//! protects the next one's node but its version: a holder that stands still there for longer than
+//! an eviction takes (a second), and is evicted meanwhile, may delete it.
 
 use cotter_core::contract::{Answer, Claim, Grant, Left, Mode, Patience};
 use cotter_core::{Error, Kind, Result};
@@ -17,6 +18,9 @@ use crate::place::{Place, Spot};
 use crate::record::{self, Said};
 use crate::shared::{PARENTS_MADE_MAX, Shared};
 
+/// How often somebody may write to a node while it is being given back.
+const WRITTEN_MAX: u32 = 16;
+
 /// A claim for the one node.
 pub(crate) struct Alone {
     pub(crate) path: String,
@@ -24,7 +28,7 @@ pub(crate) struct Alone {
     /// A create of the node may have been carried out without an answer.
     is_unsure: bool,
     /// The transaction that made our node, once it is known.
-    czxid: Option<i64>,
+    pub(crate) czxid: Option<i64>,
 }
 
 /// What came of trying to make the node.
@@ -62,10 +66,12 @@ impl Shared {
 
     async fn make(&self, claim: &Claim, alone: &mut Alone) -> Result<Made> {
         for _ in 0..PARENTS_MADE_MAX {
-            alone.is_unsure = true;
+            let was_unsure = std::mem::replace(&mut alone.is_unsure, true);
             let kind = CreateKind::Ephemeral;
             let made = self.client.create(&alone.path, &alone.data, kind, &self.acl).await;
-            alone.is_unsure = made.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
+            let is_unknown = |error: &cotter_zk::Error| error.outcome() == Outcome::Unknown;
+            // An earlier create may have been carried out, whatever became of this one.
+            alone.is_unsure = made.as_ref().err().is_some_and(|e| was_unsure || is_unknown(e));
             match made {
                 Ok(created) => {
                     return Ok(Made::Ours(self.enter_alone(claim, alone, &created.value.stat)));
@@ -95,14 +101,19 @@ impl Shared {
             Some(seen) if self.is_ours(claim, alone.czxid, &seen.value) => {
                 Made::Ours(self.enter_alone(claim, alone, &seen.value.1))
             }
-            _ => Made::Taken,
+            // Read behind the refusal of our create, so the earlier one came to nothing, or to
+            // something that is gone.
+            _ => {
+                alone.is_unsure = false;
+                Made::Taken
+            }
         })
     }
 
     fn enter_alone(&self, claim: &Claim, alone: &mut Alone, stat: &Stat) -> Grant {
         alone.is_unsure = false;
         alone.czxid = Some(stat.czxid);
-        self.own.enter(claim.id, vec![alone.path.clone()], self.env.now());
+        self.own.enter(claim.id, vec![alone.path.clone()], stat.czxid, self.env.now());
         self.grant(stat.czxid)
     }
 
@@ -111,9 +122,12 @@ impl Shared {
     fn is_ours(&self, claim: &Claim, czxid: Option<i64>, (data, stat): &(Vec<u8>, Stat)) -> bool {
         let is_it = match czxid {
             Some(czxid) => stat.czxid == czxid,
-            None => {
-                matches!(record::read(data), Said::Ours(record) if record.id() == Some(claim.id))
-            }
+            None => match record::read(data) {
+                Said::Ours(record) => record.id() == Some(claim.id),
+                // Its words are gone. It is ours if it is this session's and no other claim's.
+                Said::Revoke => !self.own.has_made(stat.czxid),
+                Said::Text(_) => false,
+            },
         };
         is_it && stat.ephemeral_owner == self.client.session_id().0
     }
@@ -150,24 +164,29 @@ impl Shared {
     }
 
     /// Gives the node back if it is this claim's.
-    pub(crate) async fn withdraw_alone(&self, claim: &Claim, alone: Option<Alone>) -> Result<Left> {
+    pub(crate) async fn withdraw_alone(&self, claim: &Claim, czxid: Option<i64>) -> Result<Left> {
         let path = self.lock_path(&claim.name)?;
-        let czxid = alone.and_then(|alone| alone.czxid);
         if czxid.is_none() {
             self.barrier().await?;
         }
-        let doing = "looking whose the lock's node is";
-        let read = found(doing, self.client.data(&path).await).map_err(Error::maybe_applied)?;
-        let Some(read) = read else { return Ok(Left::WasGone) };
-        if !self.is_ours(claim, czxid, &read.value) {
-            return Ok(Left::WasGone);
+        for _ in 0..WRITTEN_MAX {
+            let doing = "looking whose the lock's node is";
+            let read = found(doing, self.client.data(&path).await).map_err(Error::maybe_applied)?;
+            let Some(read) = read else { return Ok(Left::WasGone) };
+            if !self.is_ours(claim, czxid, &read.value) {
+                return Ok(Left::WasGone);
+            }
+            match self.client.delete(&path, Some(read.value.1.version)).await {
+                Ok(_) => return Ok(Left::Released),
+                Err(error) if is_no_node(&error) => return Ok(Left::WasGone),
+                // Somebody wrote to it in between: look again.
+                Err(error) if error.code() == Some(Code::BadVersion) => {}
+                Err(error) => return Err(failed("giving the lock back", error).maybe_applied()),
+            }
         }
-        match self.client.delete(&path, Some(read.value.1.version)).await {
-            Ok(_) => Ok(Left::Released),
-            Err(error) if is_no_node(&error) => Ok(Left::WasGone),
-            // Somebody wrote to it in between: look again.
-            Err(error) => Err(failed("giving the lock back", error).maybe_applied()),
-        }
+        let what =
+            format!("{path} was written to {WRITTEN_MAX} times in a row as it was given back");
+        Err(Error::new(Kind::Store, what).maybe_applied())
     }
 }
 

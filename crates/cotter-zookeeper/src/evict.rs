@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use cotter_core::contract::{Evicted, FencingToken};
-use cotter_core::{LockName, Result};
+use cotter_core::{Error, Kind, LockName, Result};
 use cotter_zk::{Code, WatchEventKind};
 
 use crate::fault::{failed, found, is_no_node};
@@ -25,6 +25,9 @@ use crate::shared::Shared;
 /// How long a victim has to give the lock back itself: some round trips on any network.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How often a holder is told while others write to its node.
+const TOLD_MAX: u32 = 16;
+
 impl Shared {
     pub(crate) async fn evict(
         &self,
@@ -32,13 +35,28 @@ impl Shared {
         expected: FencingToken,
         words: &str,
     ) -> Result<Evicted> {
+        for _ in 0..TOLD_MAX {
+            if let Some(evicted) = self.evict_once(name, expected, words).await? {
+                return Ok(evicted);
+            }
+        }
+        Err(Error::new(Kind::Store, "the holder's node is written to by others all the time"))
+    }
+
+    /// `None`: somebody else wrote to the holder's node at the same time, so it was not told.
+    async fn evict_once(
+        &self,
+        name: &LockName,
+        expected: FencingToken,
+        words: &str,
+    ) -> Result<Option<Evicted>> {
         let lines = self.lines(name).await?;
         let victims: Vec<&Seen> =
             lines.holders().filter(|holder| holder.token() == expected).collect();
         if victims.is_empty() {
             let mut tokens: Vec<_> = lines.holders().map(Seen::token).collect();
             tokens.dedup();
-            return Ok(Evicted::NotHolder(tokens));
+            return Ok(Some(Evicted::NotHolder(tokens)));
         }
         let until = self.env.now().after(GRACE);
         let told: Vec<_> = victims
@@ -51,8 +69,9 @@ impl Shared {
         for answer in told {
             match answer.await {
                 Ok(_) => {}
-                // Gone by itself, or asked for by somebody else at the same time.
-                Err(error) if is_no_node(&error) || error.code() == Some(Code::BadVersion) => {}
+                // Gone by itself.
+                Err(error) if is_no_node(&error) => {}
+                Err(error) if error.code() == Some(Code::BadVersion) => return Ok(None),
                 Err(error) => return Err(failed("telling the holder", error)),
             }
         }
@@ -67,7 +86,7 @@ impl Shared {
                 self.put_out(victim).await?;
             }
         }
-        Ok(Evicted::Done)
+        Ok(Some(Evicted::Done))
     }
 
     async fn wait_gone(&self, path: &str) -> Result<bool> {

@@ -15,10 +15,11 @@
 
 use cotter_core::contract::{Claim, ClaimId, Left, Mode};
 use cotter_core::{Error, Result};
-use cotter_zk::{Code, Op};
+use cotter_zk::{Answered, Code, Op};
 
 use crate::fault::{failed, found, is_no_node};
 use crate::layout::Contender;
+use crate::line::Seat;
 use crate::permits::{LEASES, LOCKS, Permits};
 use crate::place::{Place, Spot};
 use crate::record::{Said, read};
@@ -28,30 +29,38 @@ impl Shared {
     /// Takes a claim back, whatever is known of it.
     pub(crate) async fn withdraw(&self, claim: &Claim, place: Option<Place>) -> Result<Left> {
         let known = self.own.leave(claim.id);
-        match place.map(|place| place.spot) {
-            Some(Spot::Seat(seat)) if self.config.layout.names_tell_ids() => {
-                let left = self.delete_all(vec![seat.path()]).await?;
-                if left == Left::Released
-                    && let Some((lock, trail)) = seat.into_trail()
-                {
-                    self.trails.keep(&lock, trail);
+        let left = match place.map(|place| place.spot) {
+            Some(Spot::Seat(seat)) => self.withdraw_seat(claim, seat).await?,
+            Some(Spot::Permits(permits)) => self.withdraw_permits(claim, permits).await?,
+            Some(Spot::Alone(alone)) => self.withdraw_alone(claim, alone.czxid).await?,
+            None => match known {
+                _ if !self.config.is_fair => {
+                    self.withdraw_alone(claim, known.map(|(_, czxid)| czxid)).await?
                 }
-                Ok(left)
-            }
-            Some(Spot::Seat(seat)) => {
-                self.delete_own(claim, &[seat.path()], Some(seat.czxid)).await
-            }
-            Some(Spot::Permits(permits)) => self.withdraw_permits(claim, permits).await,
-            Some(Spot::Alone(alone)) => self.withdraw_alone(claim, Some(alone)).await,
-            None if !self.config.is_fair => self.withdraw_alone(claim, None).await,
-            None if claim_is_one_node(claim)
-                && self.config.layout.names_tell_ids()
-                && !known.is_empty() =>
-            {
-                self.delete_all(known).await
-            }
-            None => self.withdraw_unknown(claim).await,
+                Some((paths, _)) if self.has_own_paths() && is_one_node(claim) => {
+                    self.delete_all(paths).await?
+                }
+                Some((paths, czxid)) if is_one_node(claim) => {
+                    self.delete_own(claim, &paths, Some(czxid)).await?
+                }
+                _ => self.withdraw_unknown(claim).await?,
+            },
+        };
+        self.own.forget(claim.id);
+        Ok(left)
+    }
+
+    async fn withdraw_seat(&self, claim: &Claim, seat: Seat) -> Result<Left> {
+        if !self.has_own_paths() {
+            return self.delete_own(claim, &[seat.path()], Some(seat.czxid)).await;
         }
+        let left = self.delete_all(vec![seat.path()]).await?;
+        if left == Left::Released
+            && let Some((lock, trail)) = seat.into_trail()
+        {
+            self.trails.keep(&lock, trail);
+        }
+        Ok(left)
     }
 
     async fn withdraw_permits(&self, claim: &Claim, permits: Permits) -> Result<Left> {
@@ -132,9 +141,12 @@ impl Shared {
         let mut ours = Vec::new();
         let reading: Vec<_> = nodes.iter().map(|path| self.client.data(path)).collect();
         for (path, read) in nodes.iter().zip(reading) {
-            let seen = found("looking whose a node is", read.await);
-            let Some(seen) = seen.map_err(Error::maybe_applied)? else { continue };
-            let (data, stat) = seen.value;
+            let read = match read.await {
+                // What we may not even read is not ours.
+                Err(error) if error.code() == Some(Code::NoAuth) => continue,
+                read => found("looking whose a node is", read).map_err(Error::maybe_applied)?,
+            };
+            let Some(Answered { value: (data, stat), .. }) = read else { continue };
             let is_it = match czxid {
                 Some(czxid) => stat.czxid == czxid,
                 None => self.says(path, &data, claim.id),
@@ -167,6 +179,6 @@ impl Shared {
 }
 
 /// Whether a claim never is more than one node, so that a node that is known is all there is.
-fn claim_is_one_node(claim: &Claim) -> bool {
+fn is_one_node(claim: &Claim) -> bool {
     !matches!(claim.mode, Mode::Permits { .. })
 }

@@ -210,9 +210,9 @@ impl Shared {
             let connection = self.client.states();
             let creating = self.client.create(&prefix, &data, kind, &self.acl);
             // Whatever is known already is not asked for.
-            let is_guess = trail.as_mut().is_some_and(Trail::is_promising);
+            let is_guess = trail.as_ref().is_some_and(Trail::is_promising);
             let listing = (!is_guess).then(|| self.client.children(&dir));
-            let watches = trail.as_mut().is_some_and(Trail::wants_guard);
+            let watches = trail.as_ref().is_some_and(Trail::wants_guard);
             let guarding = watches.then(|| self.client.data_watched(&dir));
             let created = match creating.await {
                 Ok(created) => created,
@@ -224,8 +224,8 @@ impl Shared {
                 Err(error) => return Err(failed("taking a place in line", error)),
             };
             let mut seat = Seat::new(&dir, &created.value)?;
-            self.own.enter(claim.id, vec![created.value.path], created.sent_at);
-            if is_guess && trail.as_mut().is_some_and(|trail| trail.leads_to(seat.number())) {
+            self.own.enter(claim.id, vec![created.value.path], seat.czxid, created.sent_at);
+            if is_guess && trail.as_ref().is_some_and(|trail| trail.leads_to(seat.number())) {
                 return self.known_first(claim, seat, trail).await;
             }
             let listed = match listing {
@@ -269,7 +269,10 @@ impl Shared {
         let reading = self.client.exists(path);
         let listing = self.client.children(dir);
         let read = reading.await.map_err(|error| failed("looking at the place", error))?;
-        let Some(stat) = read.value else { return Err(Error::lost(Why::Vanished)) };
+        let Some(stat) = read.value else {
+            self.own.forget(claim.id);
+            return Err(Error::lost(Why::Vanished));
+        };
         let seat = Seat::new(dir, &Created { path: path.to_owned(), stat })?;
         self.seated(claim, seat, listing.await).await
     }
@@ -328,7 +331,7 @@ impl Shared {
         let deleted = self.client.delete(&seat.path(), None).await;
         // It was made, so whatever went wrong here, it may still be there.
         found("leaving the line", deleted).map_err(Error::maybe_applied)?;
-        self.own.leave(claim.id);
+        self.own.forget(claim.id);
         Ok(())
     }
 
@@ -421,7 +424,8 @@ fn armed(
 ) -> Result<Option<Watched>> {
     let answered = found("watching those ahead", answer)?;
     Ok(answered.map(|Answered { value: (data, _, watch), .. }| {
-        let is_ours = matches!(record::read(&data), Said::Ours(_));
+        // The words of an eviction are ours, the node under them need not be.
+        let is_ours = matches!(record::read(&data), Said::Ours(record) if !record.is_marked());
         let leaves_room = is_ours || !layout::may_be_followed(&node);
         Watched { node, watch, leaves_room, connection: connection.clone() }
     }))
@@ -458,7 +462,7 @@ impl Shared {
         self.wait_first(claim, seat).await?;
         seat.has_held = true;
         // From here on its node is watched where those of holders are.
-        self.own.enter(claim.id, vec![seat.path()], self.env.now());
+        self.own.enter(claim.id, vec![seat.path()], seat.czxid, self.env.now());
         Ok(self.grant(seat.czxid))
     }
 }

@@ -57,7 +57,11 @@ struct OwnState {
 
 struct Node {
     paths: Vec<String>,
+    /// The transaction that made it.
+    czxid: i64,
     is_watched: bool,
+    /// It is being given back: what happens to it is our own doing.
+    is_leaving: bool,
 }
 
 impl Own {
@@ -67,10 +71,11 @@ impl Own {
     }
 
     /// A claim's nodes were made, or are others now.
-    pub(crate) fn enter(&self, id: ClaimId, paths: Vec<String>, at: Moment) {
+    pub(crate) fn enter(&self, id: ClaimId, paths: Vec<String>, czxid: i64, at: Moment) {
         let mut state = self.state();
         let is_first = state.fresh.is_empty();
-        state.nodes.insert(id, Node { paths, is_watched: false });
+        let node = Node { paths, czxid, is_watched: false, is_leaving: false };
+        state.nodes.insert(id, node);
         state.fresh.push_back((at, id));
         drop(state);
         if is_first {
@@ -85,9 +90,23 @@ impl Own {
         }
     }
 
-    /// A claim is withdrawn: what happens to its nodes from now on is its own doing.
-    pub(crate) fn leave(&self, id: ClaimId) -> Vec<String> {
-        self.state().nodes.remove(&id).map(|node| node.paths).unwrap_or_default()
+    /// A claim is being withdrawn: what happens to its nodes from now on is its own doing. They are
+    /// known until [`Own::forget`], because a withdrawal may have to be tried again.
+    pub(crate) fn leave(&self, id: ClaimId) -> Option<(Vec<String>, i64)> {
+        let mut state = self.state();
+        let node = state.nodes.get_mut(&id)?;
+        node.is_leaving = true;
+        Some((node.paths.clone(), node.czxid))
+    }
+
+    /// A claim is gone from the store.
+    pub(crate) fn forget(&self, id: ClaimId) {
+        self.state().nodes.remove(&id);
+    }
+
+    /// Whether this transaction made a node of a claim of ours.
+    pub(crate) fn has_made(&self, czxid: i64) -> bool {
+        self.state().nodes.values().any(|node| node.czxid == czxid)
     }
 
     /// A claim's node.
@@ -102,22 +121,23 @@ impl Own {
         state.turn = turn.wrapping_add(1);
         let count = live.len().max(1);
         (0..live.len()).map(|step| live[(turn % count + step) % count]).find_map(|id| {
-            let path = state.nodes.get(&id)?.paths.first()?;
-            Some((id, path.clone()))
+            let node = state.nodes.get(&id).filter(|node| !node.is_leaving)?;
+            Some((id, node.paths.first()?.clone()))
         })
     }
 
     /// Whether this node is still one of this claim's.
     fn is_of(&self, id: ClaimId, path: &str) -> bool {
         let state = self.state();
-        state.nodes.get(&id).is_some_and(|node| node.paths.iter().any(|own| own == path))
+        let node = state.nodes.get(&id).filter(|node| !node.is_leaving);
+        node.is_some_and(|node| node.paths.iter().any(|own| own == path))
     }
 
     /// When the oldest of those that are not watched is due.
     fn due_at(&self) -> Option<Moment> {
         let mut state = self.state();
         while let Some((at, id)) = state.fresh.front().copied() {
-            if state.nodes.get(&id).is_some_and(|node| !node.is_watched) {
+            if state.nodes.get(&id).is_some_and(|node| !node.is_watched && !node.is_leaving) {
                 return Some(at.after(WATCH_AFTER));
             }
             state.fresh.pop_front();
@@ -135,7 +155,7 @@ impl Own {
             }
             state.fresh.pop_front();
             let Some(node) = state.nodes.get_mut(&id) else { continue };
-            if !std::mem::replace(&mut node.is_watched, true) {
+            if !node.is_leaving && !std::mem::replace(&mut node.is_watched, true) {
                 due.extend(node.paths.iter().map(|path| (id, path.clone())));
             }
         }

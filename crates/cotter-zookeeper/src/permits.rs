@@ -132,7 +132,7 @@ impl Shared {
                 Err(error) => return Err(failed("taking a place in line", error)),
             };
             let seat = Seat::new(locks, &created.value)?;
-            self.own.enter(claim.id, vec![created.value.path], created.sent_at);
+            self.own.enter(claim.id, vec![created.value.path], seat.czxid, created.sent_at);
             let permits = Permits {
                 id: claim.id,
                 count,
@@ -212,7 +212,13 @@ impl Shared {
         if !permits.is_first || !permits.fits(leases.len()) {
             return Ok(None);
         }
-        self.take(permits).await
+        for _ in 0..PARENTS_MADE_MAX {
+            // Only the first of the line makes leases, and they were made for us to take.
+            if let Some(grant) = self.take(permits).await? {
+                return Ok(Some(grant));
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) async fn wait_permits(&self, claim: &Claim, permits: &mut Permits) -> Result<Grant> {
@@ -228,7 +234,8 @@ impl Shared {
         if !permits.is_first {
             self.wait_first(claim, &mut permits.seat).await?;
             permits.is_first = true;
-            self.own.enter(claim.id, vec![permits.seat.path()], self.env.now());
+            let (path, czxid) = (permits.seat.path(), permits.seat.czxid);
+            self.own.enter(claim.id, vec![path], czxid, self.env.now());
         }
         let mut rounds = self.rounds.subscribe();
         loop {
@@ -253,8 +260,8 @@ impl Shared {
         }
     }
 
-    /// Takes the permits and leaves the line, in one transaction. `None`: the directory has to be
-    /// looked at again.
+    /// Takes the permits and leaves the line, in one transaction. `None`: the directory was gone,
+    /// and is there again.
     async fn take(&self, permits: &mut Permits) -> Result<Option<Grant>> {
         let leases = &permits.dirs[1];
         let prefix = below(leases, &lease_prefix(permits.id, permits.count, permits.limit));
@@ -269,14 +276,15 @@ impl Shared {
         steps.push(Op::Delete { path: &own, version: None });
         permits.is_unsure = true;
         // Its place in line ends with this: what is heard of it from here on is our own doing.
-        self.own.enter(permits.id, Vec::new(), self.env.now());
+        self.own.enter(permits.id, Vec::new(), permits.seat.czxid, self.env.now());
         let answer = self.client.multi(&steps).await;
         permits.is_unsure = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
         let answered = match answer {
             Ok(answered) => answered,
             Err(error) => {
                 if !permits.is_unsure {
-                    self.own.enter(permits.id, vec![own.clone()], self.env.now());
+                    let czxid = permits.seat.czxid;
+                    self.own.enter(permits.id, vec![own.clone()], czxid, self.env.now());
                 }
                 return match error {
                     cotter_zk::Error::Multi { index, code: Code::NoNode } => {
@@ -298,7 +306,8 @@ impl Shared {
                 _ => None,
             })
             .collect();
-        self.own.enter(permits.id, permits.leases.clone(), answered.sent_at);
+        let leases = permits.leases.clone();
+        self.own.enter(permits.id, leases, answered.zxid, answered.sent_at);
         // The servers of 3.8 give no usable Stat for a node made in a multi; its transaction is
         // the answer's.
         Ok(Some(self.grant(answered.zxid)))

@@ -115,6 +115,11 @@ impl Record {
         self.id.parse().ok()
     }
 
+    /// Whether somebody's words of an eviction are in it.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.evicted.is_some()
+    }
+
     /// The words of whoever evicts the holder of this grant.
     pub(crate) fn evicted(&self, token: FencingToken) -> Option<&str> {
         let (about, words) = self.evicted.as_ref()?;

@@ -59,7 +59,9 @@ impl Shared {
 
     /// A lease from a proof that left at this moment (law 4).
     pub(crate) fn lease(&self, proven_at: Moment) -> Lease {
-        Lease::Until(proven_at.after(self.valid_for))
+        // Attached to another server, it may be kept for less; the session is then ended (`own`).
+        let valid_for = self.valid_for.min(crate::store::valid_for(self.client.session_timeout()));
+        Lease::Until(proven_at.after(valid_for))
     }
 
     /// A grant to the node that this transaction made. Its lease counts from the session's newest

@@ -80,7 +80,7 @@ fn profile(config: &Config, timeout: Duration) -> Profile {
 }
 
 /// How long a proof is good for.
-fn valid_for(timeout: Duration) -> Duration {
+pub(crate) fn valid_for(timeout: Duration) -> Duration {
     timeout * 2 / 3
 }
 

@@ -25,7 +25,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use cotter_zk::{State, Watch};
-use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 /// Holds in a row with nobody else's claim between them, before the next is guessed to be so.
@@ -56,26 +55,26 @@ impl Guard {
         Self { parent, connection }
     }
 
-    fn stands(&mut self) -> bool {
+    fn stands(&self) -> bool {
         let is_same = self.connection.has_changed().is_ok_and(|changed| !changed);
-        is_same && (&mut self.parent).now_or_never().is_none()
+        is_same && !self.parent.has_fired()
     }
 }
 
 impl Trail {
     /// Whether it is worth a guess that the next number will be ours.
-    pub(crate) fn is_promising(&mut self) -> bool {
-        self.alone >= ALONE_MIN && self.guard.as_mut().is_some_and(Guard::stands)
+    pub(crate) fn is_promising(&self) -> bool {
+        self.alone >= ALONE_MIN && self.guard.as_ref().is_some_and(Guard::stands)
     }
 
     /// Whether the parent should be watched from the next hold on.
-    pub(crate) fn wants_guard(&mut self) -> bool {
-        self.alone + 1 >= ALONE_MIN && !self.guard.as_mut().is_some_and(Guard::stands)
+    pub(crate) fn wants_guard(&self) -> bool {
+        self.alone + 1 >= ALONE_MIN && !self.guard.as_ref().is_some_and(Guard::stands)
     }
 
     /// Whether nobody has made a child since. To be asked once the number is known.
-    pub(crate) fn leads_to(&mut self, sequence: i64) -> bool {
-        sequence == self.last + 1 && self.guard.as_mut().is_some_and(Guard::stands)
+    pub(crate) fn leads_to(&self, sequence: i64) -> bool {
+        sequence == self.last + 1 && self.guard.as_ref().is_some_and(Guard::stands)
     }
 
     pub(crate) fn set_guard(&mut self, guard: Guard) {
@@ -129,8 +128,8 @@ mod tests {
 
     #[test]
     fn without_a_watch_on_the_parent_nothing_is_guessed() {
-        let mut trail = (0..10).fold(None, |trail, n| Some(Trail::after(trail, n)));
-        let trail = trail.as_mut().expect("ten holds");
+        let trail = (0..10).fold(None, |trail, n| Some(Trail::after(trail, n)));
+        let trail = trail.as_ref().expect("ten holds");
         assert!(trail.wants_guard() && !trail.is_promising());
         assert!(!trail.leads_to(10));
     }
