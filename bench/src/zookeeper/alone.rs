@@ -1,6 +1,6 @@
 //! Nobody in the way: one task with one lock, and 64 tasks with 64 locks on one session.
 
-use super::drive::{CLIENT, COTTER, CRATE, FLOOR, FLOOR_LISTED, ONE_WATCH};
+use super::drive::{CLIENT, COTTER, CRATE, CRATE_CONFIRMED, FLOOR, FLOOR_LISTED, ONE_WATCH};
 use super::peers::{CURATOR, KAZOO, Peers};
 use super::table::Bound::{Least, Most};
 use super::table::{Column, Table};
@@ -16,12 +16,13 @@ const MANY: u32 = 64;
 /// One task, one lock.
 pub(crate) fn one(peers: &mut Peers) -> Outcome<()> {
     println!("zookeeper u1: one task, one lock, {PASSES} passes of {MILLIS} ms each, in turns");
-    let kinds = [FLOOR, ONE_WATCH, CLIENT, COTTER, CRATE, CURATOR, KAZOO];
+    let kinds = [FLOOR, ONE_WATCH, CLIENT, COTTER, CRATE, CRATE_CONFIRMED, CURATOR, KAZOO];
     let table = Table::measure(peers, "u1", &kinds, PASSES, &work(peers, 1))?;
     print(&table);
     table.ratio("of the raw create + delete", (COTTER, FLOOR), Run::rate, Least(0.93));
     table.ratio("times Curator", (COTTER, CURATOR), Run::rate, Least(1.6));
-    table.ratio("times zookeeper-client", (COTTER, CRATE), Run::rate, Least(1.25));
+    let pair = (COTTER, CRATE_CONFIRMED);
+    table.ratio("times zookeeper-client, confirmed", pair, Run::rate, Least(1.25));
     table.ratio("times kazoo", (COTTER, KAZOO), Run::rate, Least(2.5));
     Most(60.0).judge("µs of client CPU a cycle", &table.figures(COTTER, Run::cpu_micros));
     println!();
@@ -33,7 +34,7 @@ pub(crate) fn many(peers: &mut Peers) -> Outcome<()> {
     println!(
         "zookeeper d64: {MANY} tasks, a lock each, one session, {PASSES} passes of {MILLIS} ms"
     );
-    let kinds = [FLOOR, FLOOR_LISTED, CLIENT, COTTER, CRATE, CURATOR, KAZOO];
+    let kinds = [FLOOR, FLOOR_LISTED, CLIENT, COTTER, CRATE, CRATE_CONFIRMED, CURATOR, KAZOO];
     let table = Table::measure(peers, "d64", &kinds, PASSES, &work(peers, MANY))?;
     print(&table);
     let pair = (COTTER, FLOOR);

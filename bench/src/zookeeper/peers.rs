@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::drive::{CLIENT, CRATE, FLOOR, FLOOR_LISTED, ONE_WATCH, TWO_WATCHES};
+use super::drive::{CLIENT, CRATE, CRATE_CONFIRMED, FLOOR, FLOOR_LISTED, ONE_WATCH, TWO_WATCHES};
 use super::foreign;
 use super::server::Server;
 use super::session::Session;
@@ -30,6 +30,7 @@ pub(crate) fn title(kind: &str) -> &str {
         TWO_WATCHES => "raw lock, two watches",
         CLIENT => "cotter-zk by hand",
         CRATE => "zookeeper-client 0.11",
+        CRATE_CONFIRMED => "the same, confirmed",
         CURATOR => "Curator",
         other => other,
     }

@@ -36,6 +36,7 @@ pub(crate) const TWO_WATCHES: &str = "two-watches";
 pub(crate) const CLIENT: &str = "cotter-zk";
 pub(crate) const COTTER: &str = "cotter";
 pub(crate) const CRATE: &str = "zookeeper-client";
+pub(crate) const CRATE_CONFIRMED: &str = "zookeeper-client-confirmed";
 
 /// The process of one kind.
 pub(crate) fn drive(kind: &str) -> Outcome<()> {
@@ -46,7 +47,8 @@ pub(crate) fn drive(kind: &str) -> Outcome<()> {
         TWO_WATCHES => Box::new(raw::Fair::new(2)),
         CLIENT => Box::new(tasks::Tasks::<client::ByHand>::new()?),
         COTTER => Box::new(tasks::Tasks::<tasks::Cotter>::new()?),
-        CRATE => Box::new(tasks::Tasks::<tasks::Crate>::new()?),
+        CRATE => Box::new(tasks::Tasks::<tasks::Crate<false>>::new()?),
+        CRATE_CONFIRMED => Box::new(tasks::Tasks::<tasks::Crate<true>>::new()?),
         _ => return Err(format!("there is no driver {kind:?}").into()),
     };
     if let Err(error) = talk(driver.as_mut()) {

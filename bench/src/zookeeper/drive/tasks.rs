@@ -3,7 +3,8 @@
 //! Both run on one thread, all tasks of them: that is the quickest for either on a machine that
 //! the server needs as well. The tasks are spawned, as a program's are; what `block_on` runs costs
 //! one more look at the kernel's events each time it is woken. The recipe's release does not wait
-//! for the server's answer, so its next acquire in the same session waits behind it.
+//! for the server's answer: the delete and the next create then share one commit of the server. So
+//! it is also driven with a read behind its release, which is answered when the delete is done.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -170,8 +171,9 @@ impl Locks for Cotter {
     }
 }
 
-/// The crate's lock with Curator's names, which is what it recommends.
-pub(crate) struct Crate {
+/// The crate's lock with Curator's names, which is what it recommends. A release that is confirmed
+/// is over when the server has done it, as those of all others are.
+pub(crate) struct Crate<const CONFIRMED: bool> {
     client: zk::Client,
     path: String,
 }
@@ -182,7 +184,7 @@ pub(crate) struct CrateLock {
     options: zk::LockOptions<'static>,
 }
 
-impl Locks for Crate {
+impl<const CONFIRMED: bool> Locks for Crate<CONFIRMED> {
     type Lock = CrateLock;
     type Guard = zk::OwnedLockClient;
 
@@ -206,7 +208,11 @@ impl Locks for Crate {
     }
 
     async fn release(guard: zk::OwnedLockClient) -> Try<()> {
+        let (client, path) = (guard.client().clone(), guard.lock_path().to_owned());
         drop(guard);
+        if CONFIRMED && client.check_stat(&path).await?.is_some() {
+            return Err("a lock was released, and its node is still there".into());
+        }
         Ok(())
     }
 
