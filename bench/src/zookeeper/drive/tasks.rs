@@ -4,7 +4,7 @@
 //! the server needs as well. The tasks are spawned, as a program's are; what `block_on` runs costs
 //! one more look at the kernel's events each time it is woken. The recipe's release does not wait
 //! for the server's answer: the delete and the next create then share one commit of the server. So
-//! it is also driven with a read behind its release, which is answered when the delete is done.
+//! it is also driven with reads behind its release, until the node is gone.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -210,9 +210,8 @@ impl<const CONFIRMED: bool> Locks for Crate<CONFIRMED> {
     async fn release(guard: zk::OwnedLockClient) -> Try<()> {
         let (client, path) = (guard.client().clone(), guard.lock_path().to_owned());
         drop(guard);
-        if CONFIRMED && client.check_stat(&path).await?.is_some() {
-            return Err("a lock was released, and its node is still there".into());
-        }
+        // A task of the crate's deletes it, in its own time.
+        while CONFIRMED && client.check_stat(&path).await?.is_some() {}
         Ok(())
     }
 
