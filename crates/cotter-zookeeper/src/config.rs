@@ -11,7 +11,7 @@ use std::time::Duration;
 use cotter_core::{Error, Kind, Result};
 
 use crate::layout::{Layout, SEQUENCE_MAX};
-use crate::path::{Names, Root};
+use crate::path::{Names, Root, decoded};
 
 /// ZooKeeper's usual port.
 const PORT: u16 = 2181;
@@ -320,20 +320,6 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        decoded.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-    }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

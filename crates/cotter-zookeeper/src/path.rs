@@ -126,9 +126,10 @@ fn encoded(name: &str, is_top: bool) -> String {
     text
 }
 
-fn decoded(child: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(child.len());
-    let mut rest = child.bytes();
+/// Undoes `%XX`. `None` where a percent sign is not followed by two digits, or it is no text.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte != b'%' {
             bytes.push(byte);
