@@ -70,6 +70,7 @@ impl Process {
             // It ends with the server, whose end closes the pipe.
             std::thread::spawn(move || {
                 let _ear: Sender<()> = ear;
+                // A server that closed its output would be taken for one that has ended; none does.
                 // A log that cannot be written must not stop the server at a full pipe.
                 let _ = std::io::copy(&mut stdout, &mut copy);
                 let _ = stdout.read_to_end(&mut Vec::new());
@@ -198,8 +199,8 @@ mod tests {
     #[test]
     fn it_is_frozen_thawed_and_killed_by_its_number() {
         let folder = Folder::new("process").expect("a folder");
-        let mut server =
-            start("echo ready; exec cat /dev/zero >/dev/null", &folder.path().join("log"));
+        // It keeps its output: one that is closed is taken for its end.
+        let mut server = start("echo ready; exec sleep 1000", &folder.path().join("log"));
         let id = server.id();
         assert_eq!(server.until(SOON, || server.log_tail().contains("ready")), Waited::Done);
         server.signal(Signal::Freeze).expect("it lives");
