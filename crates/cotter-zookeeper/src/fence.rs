@@ -37,9 +37,9 @@ use cotter_core::contract::{ClaimId, FencingToken, Why};
 use cotter_core::{Error, Kind, Result};
 use cotter_zk::{Acl, Client, Code, CreateKind, Op};
 
-use crate::fault::{failed, found};
-use crate::path::with_ancestors;
+use crate::fault::{failed, found, is_no_node};
 use crate::session::ZooKeeperSession;
+use crate::shared::make_path;
 
 /// What the data of a fenced node begin with; the token and a line's end follow.
 const MARK: &str = "cotter-fence 1 ";
@@ -164,10 +164,13 @@ impl FencedNode {
             let read = found("reading the fenced node", self.client.data(&self.path).await)?;
             let outcome = match read {
                 None => {
-                    self.make_parents().await?;
                     let data = written(token, change(None).as_deref());
                     let kind = CreateKind::Persistent;
-                    self.client.create(&self.path, &data, kind, &self.acl).await.map(drop)
+                    let made = self.client.create(&self.path, &data, kind, &self.acl).await;
+                    if made.as_ref().is_err_and(is_no_node) {
+                        self.make_parents().await?;
+                    }
+                    made.map(drop)
                 }
                 Some(read) => {
                     let (data, stat) = read.value;
@@ -200,16 +203,8 @@ impl FencedNode {
     }
 
     async fn make_parents(&self) -> Result<()> {
-        let Some((parent, _)) = self.path.rsplit_once('/') else { return Ok(()) };
-        for node in with_ancestors(parent).filter(|node| !node.is_empty()) {
-            let made = self.client.create(node, b"", CreateKind::Persistent, &self.acl).await;
-            if let Err(error) = made
-                && error.code().is_none()
-            {
-                return Err(failed("making the fenced node's parents", error));
-            }
-        }
-        Ok(())
+        let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        make_path(&self.client, parent, CreateKind::Persistent, &self.acl).await
     }
 
     fn parse(&self, data: &[u8]) -> Result<Held> {

@@ -102,27 +102,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes a node that others are made under, and those above it, in one flight.
+    /// Makes a node that others are made under, and those above it.
     pub(crate) async fn make_parents(&self, path: &str) -> Result<()> {
         let kind =
             if self.config.keeps_parents { CreateKind::Persistent } else { CreateKind::Container };
-        let making: Vec<_> = with_ancestors(path)
-            .map(|node| (node, self.client.create(node, b"", kind, &self.acl)))
-            .collect();
-        let mut outcome = Ok(());
-        for (node, made) in making {
-            outcome = match made.await {
-                Ok(_) => Ok(()),
-                Err(error) if error.code() == Some(Code::NodeExists) => Ok(()),
-                // Of one above that is there, and may not be added to, only the last one matters.
-                Err(error) => Err(failed(&format!("making {node}"), error)),
-            };
-        }
-        // A node that may exist now is no claim: nobody needs to clean up behind it.
-        outcome.map_err(|error| match error.kind() {
-            Kind::Unreachable => Error::new(Kind::Unreachable, error.message().to_owned()),
-            _ => error,
-        })
+        make_path(&self.client, path, kind, &self.acl).await
     }
 
     /// A renewal was answered: now and then those who wait look again.
@@ -132,4 +116,29 @@ impl Shared {
             self.rounds.send_modify(|round| *round = round.wrapping_add(1));
         }
     }
+}
+
+/// Makes a node and those above it that are not there, in one flight.
+pub(crate) async fn make_path(
+    client: &Client,
+    path: &str,
+    kind: CreateKind,
+    acl: &[Acl],
+) -> Result<()> {
+    let making: Vec<_> =
+        with_ancestors(path).map(|node| (node, client.create(node, b"", kind, acl))).collect();
+    let mut outcome = Ok(());
+    for (node, made) in making {
+        outcome = match made.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some(Code::NodeExists) => Ok(()),
+            // Of one above that is there, and may not be added to, only the last one matters.
+            Err(error) => Err(failed(&format!("making {node}"), error)),
+        };
+    }
+    // A node that may exist now is no claim: nobody needs to clean up behind it.
+    outcome.map_err(|error| match error.kind() {
+        Kind::Unreachable => Error::new(Kind::Unreachable, error.message().to_owned()),
+        _ => error,
+    })
 }
