@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use cotter_servers::{Options, ZooKeeper};
+use cotter_servers::{Options, ZooKeeper, redis};
 
 /// Something tests need, found by a variable of the environment.
 struct Preparation {
@@ -32,7 +32,7 @@ struct Made {
 }
 
 /// Everything that is prepared, each beside the others.
-const PREPARED: [Preparation; 2] = [
+const PREPARED: [Preparation; 5] = [
     Preparation {
         variable: "COTTER_TEST_ZOOKEEPER",
         make: |root| zookeeper(ZooKeeper::standalone(&zookeeper_options(root))),
@@ -41,6 +41,9 @@ const PREPARED: [Preparation; 2] = [
         variable: "COTTER_TEST_ZOOKEEPER_ENSEMBLE",
         make: |root| zookeeper(ZooKeeper::ensemble(3, &zookeeper_options(root))),
     },
+    Preparation { variable: "COTTER_TEST_REDIS", make: |root| redis(root, 1) },
+    Preparation { variable: "COTTER_TEST_REDLOCK", make: |root| redis(root, 5) },
+    Preparation { variable: "COTTER_TEST_REDIS_CLUSTER", make: redis_cluster },
 ];
 
 fn zookeeper_options(root: &Path) -> Options {
@@ -50,6 +53,23 @@ fn zookeeper_options(root: &Path) -> Options {
 fn zookeeper(started: cotter_servers::Result<ZooKeeper>) -> Result<Made, String> {
     let servers = started.map_err(|error| error.to_string())?;
     Ok(Made { value: servers.address(), keep: Box::new(servers) })
+}
+
+/// Servers that know nothing of each other.
+fn redis(root: &Path, count: usize) -> Result<Made, String> {
+    let started = redis::Servers::start(count, &redis_options(root));
+    let servers = started.map_err(|error| error.to_string())?;
+    Ok(Made { value: servers.address(), keep: Box::new(servers) })
+}
+
+fn redis_cluster(root: &Path) -> Result<Made, String> {
+    let started = redis::Cluster::start(3, false, &redis_options(root));
+    let cluster = started.map_err(|error| error.to_string())?;
+    Ok(Made { value: cluster.address(), keep: Box::new(cluster) })
+}
+
+fn redis_options(root: &Path) -> redis::Options {
+    redis::Options { folder: Some(folder(root)), ..redis::Options::default() }
 }
 
 /// What was prepared. Dropping it ends the servers.

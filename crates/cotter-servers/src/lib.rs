@@ -7,7 +7,7 @@
 //! error says exactly what to install.
 //!
 //! ```text
-//!   ZooKeeper (later: Redis, etcd, PostgreSQL, MariaDB)   one module each
+//!   ZooKeeper, Redis (later: etcd, PostgreSQL, MariaDB)   one module each
 //!      │  configuration, command line, "is it ready?"
 //!      ▼
 //!   process   a child that dies with us, and can be killed, frozen, thawed, stopped
@@ -22,6 +22,8 @@
 //! an asynchronous test, call it before the runtime is busy or on a blocking thread.
 #![forbid(unsafe_code)]
 
+pub mod redis;
+
 pub mod zookeeper;
 
 pub mod process;
@@ -33,6 +35,8 @@ pub mod port;
 pub mod folder;
 
 pub mod wait;
+
+mod running;
 
 mod error;
 

@@ -15,7 +15,6 @@ mod config;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ask::ANSWER_LIMIT;
@@ -25,8 +24,9 @@ use config::Ports;
 
 use crate::folder::Folder;
 use crate::package::{Needs, find_program};
-use crate::process::{Process, Signal};
-use crate::wait::{Waited, until_so};
+use crate::process::Signal;
+use crate::running::Running;
+use crate::wait::until_so;
 use crate::{Error, Result};
 
 /// What it needs. The class path is in the jar's own manifest and in [`config`].
@@ -57,10 +57,7 @@ pub struct ZooKeeper {
 pub struct Member {
     number: usize,
     ports: Ports,
-    /// The program and its words, always the same, so that it comes back as what it was.
-    words: Vec<String>,
-    log: std::path::PathBuf,
-    process: Mutex<Option<Process>>,
+    running: Running,
 }
 
 impl ZooKeeper {
@@ -100,6 +97,7 @@ impl ZooKeeper {
             Some(parent) => Folder::below(parent, "zookeeper")?,
             None => Folder::new("zookeeper")?,
         };
+        let java = find_program("java").ok_or_else(|| Error::new("java is gone"))?;
         let mut ports = Vec::new();
         for _ in 0..count {
             ports.push(Ports::free(options.is_secure)?);
@@ -108,13 +106,10 @@ impl ZooKeeper {
         for (number, own) in ports.iter().enumerate() {
             let home = folder.path().join(number.to_string());
             config::write(&home, options, &ports, number)?;
-            members.push(Member {
-                number,
-                ports: *own,
-                words: config::command_line(&home, options),
-                log: home.join("log"),
-                process: Mutex::new(None),
-            });
+            let (what, log) = (format!("ZooKeeper's member {number}"), home.join("log"));
+            let words = config::command_line(&home, options);
+            let running = Running::new(what, &java, words, log);
+            members.push(Member { number, ports: *own, running });
         }
         Ok(Self { members, folder })
     }
@@ -193,7 +188,7 @@ impl Member {
 
     /// The number of its process, while it runs.
     pub fn process_id(&self) -> Option<u32> {
-        self.process().as_ref().map(Process::id)
+        self.running.id()
     }
 
     /// Starts it, if it does not run. It serves some time later: see
@@ -202,25 +197,17 @@ impl Member {
     /// # Errors
     /// It cannot be started.
     pub fn start(&self) -> Result<()> {
-        let mut process = self.process();
-        if process.as_mut().is_some_and(|running| running.ended().is_none()) {
-            return Ok(());
-        }
-        let java = find_program("java").ok_or_else(|| Error::new("java is gone"))?;
-        *process = Some(Process::start(&java, &self.words, &self.log)?);
-        Ok(())
+        self.running.start()
     }
 
     /// Kills it (SIGKILL), if it runs.
     pub fn kill(&self) {
-        let process = self.process().take();
-        process.into_iter().for_each(Process::kill);
+        self.running.kill();
     }
 
     /// Asks it to end (SIGTERM) and waits for that, if it runs.
     pub fn stop(&self) {
-        let process = self.process().take();
-        process.into_iter().for_each(Process::stop);
+        self.running.stop();
     }
 
     /// Makes it stand still (SIGSTOP): its connections stay, and nothing is answered.
@@ -228,7 +215,7 @@ impl Member {
     /// # Errors
     /// It does not run.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::Freeze)
+        self.running.signal(Signal::Freeze)
     }
 
     /// Lets it go on (SIGCONT).
@@ -236,7 +223,7 @@ impl Member {
     /// # Errors
     /// It does not run.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::Thaw)
+        self.running.signal(Signal::Thaw)
     }
 
     /// Stops it, starts it, and waits until it serves.
@@ -259,33 +246,12 @@ impl Member {
     /// # Errors
     /// It has ended, or does not come to serve.
     pub fn until_it_serves(&self) -> Result<()> {
-        let process = self.process();
-        let Some(process) = process.as_ref() else {
-            return Err(Error::new(format!("member {} does not run", self.number)));
-        };
-        let serves = || self.mode().is_some() && self.is_secure_open();
-        let what = match process.until(READY_LIMIT, serves) {
-            Waited::Done => return Ok(()),
-            Waited::Over => "ended before it served".to_owned(),
-            Waited::TooLong => format!("does not serve within {READY_LIMIT:?}"),
-        };
-        let log = process.log_tail();
-        Err(Error::new(format!("ZooKeeper's member {} {what}; it says:\n{log}", self.number)))
+        self.running.until(READY_LIMIT, || self.mode().is_some() && self.is_secure_open())
     }
 
     /// The port with TLS opens a moment after the other one.
     fn is_secure_open(&self) -> bool {
         let reached = |address| TcpStream::connect_timeout(&address, ANSWER_LIMIT).is_ok();
         self.secure_address().is_none_or(reached)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let not_there = || Error::new(format!("member {} does not run", self.number));
-        self.process().as_mut().ok_or_else(not_there)?.signal(signal)
-    }
-
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        // What is behind it is whole at every step: a process or none.
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
