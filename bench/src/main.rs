@@ -17,6 +17,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod compare;
+mod drive;
 mod engine;
 mod hand_over;
 mod local;

@@ -17,7 +17,7 @@ import org.apache.curator.retry.RetryOneTime;
 
 /**
  * Curator's InterProcessMutex, driven by the bench. What is said on the input and the output is
- * told in bench/src/zookeeper/drive/mod.rs; the words of a piece of work in work.rs beside it.
+ * told in bench/src/drive/mod.rs; the words of a piece of work in bench/src/compare/work.rs.
  * Each task is a thread with a mutex object of its own, on the session that the work gives it.
  */
 public final class Driver {

@@ -1,7 +1,7 @@
 """kazoo's Lock, driven by the bench.
 
-What is said on the input and the output is told in bench/src/zookeeper/drive/mod.rs; the words of
-a piece of work in work.rs beside it. Each task is a thread with a lock object of its own, on the
+What is said on the input and the output is told in bench/src/drive/mod.rs; the words of
+a piece of work in bench/src/compare/work.rs. Each task is a thread with a lock object of its own, on the
 session that the work gives it.
 """
 

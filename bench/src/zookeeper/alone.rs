@@ -1,11 +1,14 @@
 //! Nobody in the way: one task with one lock, and 64 tasks with 64 locks on one session.
 
-use super::drive::{CLIENT, COTTER, CRATE, CRATE_CONFIRMED, FLOOR, FLOOR_LISTED, ONE_WATCH};
-use super::peers::{CURATOR, KAZOO, Peers};
-use super::table::Bound::{Least, Most};
-use super::table::{Column, Table};
-use super::work::{Run, Work};
+use super::kinds::{
+    CLIENT, COTTER, CRATE, CRATE_CONFIRMED, CURATOR, FLOOR, FLOOR_LISTED, KAZOO, ONE_WATCH,
+};
+use super::server::Server;
 use crate::Outcome;
+use crate::compare::peers::Peers;
+use crate::compare::table::Bound::{Least, Most};
+use crate::compare::table::{Column, Table};
+use crate::compare::work::{Run, Work};
 
 /// Many and short, because what else a machine does comes and goes within seconds.
 const PASSES: u32 = 15;
@@ -14,7 +17,7 @@ const MILLIS: u32 = 300;
 const MANY: u32 = 64;
 
 /// One task, one lock.
-pub(crate) fn one(peers: &mut Peers) -> Outcome<()> {
+pub(crate) fn one(peers: &mut Peers<Server>) -> Outcome<()> {
     println!("zookeeper u1: one task, one lock, {PASSES} passes of {MILLIS} ms each, in turns");
     let kinds = [FLOOR, ONE_WATCH, CLIENT, COTTER, CRATE, CRATE_CONFIRMED, CURATOR, KAZOO];
     let table = Table::measure(peers, "u1", &kinds, PASSES, &work(peers, 1))?;
@@ -25,12 +28,11 @@ pub(crate) fn one(peers: &mut Peers) -> Outcome<()> {
     table.ratio("times zookeeper-client, confirmed", pair, Run::rate, Least(1.25));
     table.ratio("times kazoo", (COTTER, KAZOO), Run::rate, Least(2.5));
     Most(60.0).judge("µs of client CPU a cycle", &table.figures(COTTER, Run::cpu_micros));
-    println!();
     Ok(())
 }
 
 /// 64 tasks, a lock each, one session.
-pub(crate) fn many(peers: &mut Peers) -> Outcome<()> {
+pub(crate) fn many(peers: &mut Peers<Server>) -> Outcome<()> {
     println!(
         "zookeeper d64: {MANY} tasks, a lock each, one session, {PASSES} passes of {MILLIS} ms"
     );
@@ -39,13 +41,12 @@ pub(crate) fn many(peers: &mut Peers) -> Outcome<()> {
     print(&table);
     let pair = (COTTER, FLOOR);
     table.ratio("of the raw pipelined create + delete", pair, Run::rate, Least(0.8));
-    println!();
     Ok(())
 }
 
-fn work(peers: &Peers, tasks: u32) -> Work {
+fn work(peers: &Peers<Server>, tasks: u32) -> Work {
     Work {
-        server: peers.server.address.clone(),
+        server: peers.field.address.clone(),
         path: String::new(),
         clients: 1,
         tasks,

@@ -4,12 +4,13 @@
 //! served: that is the hand-over to somebody who has been waiting. Running free, everybody asks
 //! again at once: that is how often the lock changes its holder.
 
-use super::drive::{COTTER, ONE_WATCH, TWO_WATCHES};
-use super::peers::{CURATOR, KAZOO, Peers};
-use super::table::Bound::{Least, Most};
-use super::table::{Column, Table};
-use super::work::{Run, Work};
+use super::kinds::{COTTER, CURATOR, KAZOO, ONE_WATCH, TWO_WATCHES};
+use super::server::Server;
 use crate::Outcome;
+use crate::compare::peers::Peers;
+use crate::compare::table::Bound::{Least, Most};
+use crate::compare::table::{Column, Table};
+use crate::compare::work::{Run, Work};
 
 const KINDS: [&str; 5] = [ONE_WATCH, TWO_WATCHES, COTTER, CURATOR, KAZOO];
 const HOLD_MICROS: u32 = 2_000;
@@ -31,7 +32,7 @@ pub(crate) const FEW: Extent = Extent { waiters: 8, passes: 9, rounds: 15, p99_m
 pub(crate) const MANY: Extent = Extent { waiters: 64, passes: 5, rounds: 2, p99_ms_max: None };
 
 /// All ask at once, and then again.
-pub(crate) fn rounds(peers: &mut Peers, extent: Extent) -> Outcome<()> {
+pub(crate) fn rounds(peers: &mut Peers<Server>, extent: Extent) -> Outcome<()> {
     let Extent { waiters, passes, rounds, p99_ms_max } = extent;
     println!(
         "zookeeper r{waiters}: {waiters} sessions ask at once and hold for 2 ms, \
@@ -52,12 +53,11 @@ pub(crate) fn rounds(peers: &mut Peers, extent: Extent) -> Outcome<()> {
         let p99s = table.figures(COTTER, |run| run.hand_overs().at(0.99) / 1e3);
         Most(ms).judge("ms, p99", &p99s);
     }
-    println!();
     Ok(())
 }
 
 /// Everybody asks on and on.
-pub(crate) fn free(peers: &mut Peers, extent: Extent) -> Outcome<()> {
+pub(crate) fn free(peers: &mut Peers<Server>, extent: Extent) -> Outcome<()> {
     let Extent { waiters, passes, .. } = extent;
     println!(
         "zookeeper c{waiters}: {waiters} sessions ask on and on, \
@@ -77,7 +77,6 @@ pub(crate) fn free(peers: &mut Peers, extent: Extent) -> Outcome<()> {
     table.ratio("times kazoo's changes of holder", (COTTER, KAZOO), changes, Least(2.3));
     let unfair = table.figures(COTTER, unfairness);
     Most(1.0).judge("holds between the most and the least served", &unfair);
-    println!();
     Ok(())
 }
 
@@ -89,9 +88,9 @@ fn unfairness(run: &Run) -> f64 {
     run.changes().map_or(f64::NAN, |(_, difference)| difference)
 }
 
-fn work(peers: &Peers, waiters: u32) -> Work {
+fn work(peers: &Peers<Server>, waiters: u32) -> Work {
     Work {
-        server: peers.server.address.clone(),
+        server: peers.field.address.clone(),
         path: String::new(),
         clients: waiters,
         tasks: waiters,

@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use cotter::Cotter;
-use cotter_proxy::{Plan, What};
+use cotter_proxy::{Plan, Protocol, What};
 
-use super::delay;
-use super::peers::Peers;
-use super::table::Bound::Most;
+use super::server::Server;
 use crate::Outcome;
+use crate::compare::Field;
+use crate::compare::delay;
+use crate::compare::peers::Peers;
+use crate::compare::table::Bound::Most;
 use crate::measure::now_nanos;
 
 const LOCKS: u32 = 10_000;
@@ -23,15 +25,14 @@ const INTERVALS: u32 = 4;
 /// A renewal may fall on the edge of what is looked at.
 const REQUESTS_MAX: f64 = 1.3;
 
-pub(crate) fn bench(peers: &Peers) -> Outcome<()> {
+pub(crate) fn bench(peers: &Peers<Server>) -> Outcome<()> {
     println!("zookeeper held: {LOCKS} locks held by one session");
-    let path = peers.make_path("held", "cotter")?;
+    let path = peers.field.make_path("held", "cotter")?;
     let url = |server| format!("zookeeper://{server}{path}?timeout={}s", TIMEOUT.as_secs());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(take_and_drop(&url(&peers.server.address)))?;
-    let (proxy, plan) = delay::start(&peers.server.address, Duration::ZERO)?;
+    runtime.block_on(take_and_drop(&url(&peers.field.address)))?;
+    let (proxy, plan) = delay::start(Protocol::ZooKeeper, &peers.field.address, Duration::ZERO)?;
     runtime.block_on(keep(&url(&proxy), &plan))?;
-    println!();
     Ok(())
 }
 

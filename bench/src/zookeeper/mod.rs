@@ -10,59 +10,43 @@
 //!   held     10,000 locks held by one session
 //! ```
 //!
-//! Each kind of client has a process of its own ([`drive`]), all of them do the same work in
-//! turns, and what they say is put together here ([`work`]). Server and clients share the machine,
-//! so the figures of one are also those of the other; `taskset -c 1 cargo xtask bench zookeeper`
-//! puts all of them on one processor, which is steadier.
+//! Each kind of client has a process of its own ([`crate::drive`]), all of them do the same work in
+//! turns, and what they say is put together in [`crate::compare`]. Server and clients share the
+//! machine, so the figures of one are also those of the other; `taskset -c 1 cargo xtask bench
+//! zookeeper` puts all of them on one processor, which is steadier.
 //!
 //! The server is one that the bench starts, or the one that `COTTER_BENCH_ZOOKEEPER` names. The
 //! drivers in Java and Python need `java`, `mvn` and `python3`; without them the bench measures
 //! the rest, says whom it could not measure, and fails.
 
 mod alone;
+mod by_hand;
 mod contended;
-mod delay;
-mod drive;
-mod foreign;
 mod held;
-mod peers;
+mod kinds;
+mod raw;
 mod server;
 mod session;
-mod table;
+mod tasks;
 mod trips;
 mod wire;
-mod work;
 
-pub(crate) use drive::drive;
+pub(crate) use kinds::drive;
 
 use crate::Outcome;
-use peers::Peers;
+use crate::compare;
+use crate::compare::peers::Peers;
 use server::Server;
 
 const PARTS: [&str; 8] = ["u1", "d64", "r8", "r64", "c8", "c64", "trips", "held"];
 
 /// Measures these parts, or all of them.
 pub(crate) fn bench(parts: &[&str]) -> Outcome<()> {
-    let parts = if parts.is_empty() { &PARTS[..] } else { parts };
-    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(part)) {
-        return Err(format!("there is no part {unknown:?}; there are {}", PARTS.join(", ")).into());
-    }
-    let mut peers = Peers::new(Server::start()?);
-    let mut missing = Vec::new();
-    for name in parts {
-        if let Err(error) = part(&mut peers, name) {
-            println!("  {name}: NOT MEASURED: {error}");
-            missing.push(format!("{name}: {error}"));
-        }
-    }
-    missing.extend(peers.missing());
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!("not everything could be measured: {}", missing.join("; ")).into())
+    let parts = compare::parts(parts, &PARTS)?;
+    compare::bench(Peers::new(Server::start()?), &parts, part)
 }
 
-fn part(peers: &mut Peers, name: &str) -> Outcome<()> {
+fn part(peers: &mut Peers<Server>, name: &str) -> Outcome<()> {
     match name {
         "u1" => alone::one(peers),
         "d64" => alone::many(peers),

@@ -17,7 +17,7 @@ pub(crate) struct Server {
     /// Host and port.
     pub(crate) address: String,
     /// How many packets of this connection the server counts for being asked.
-    own_packets: f64,
+    pub(crate) own_packets: f64,
     /// It ends with this value.
     _started: Option<ZooKeeper>,
 }
@@ -38,11 +38,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Packets that the server has received, those for asking it left out.
-    pub(crate) fn received_since(&self, before: f64) -> Outcome<f64> {
-        Ok(self.received()? - before - self.own_packets)
-    }
-
+    /// Packets that the server has received.
     pub(crate) fn received(&self) -> Outcome<f64> {
         let mut stream = TcpStream::connect(&self.address)
             .map_err(|error| format!("no server at {}: {error}", self.address))?;

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use super::delay;
-use super::drive::{COTTER, CRATE, FLOOR, ONE_WATCH, TWO_WATCHES};
-use super::peers::{CURATOR, KAZOO, Peers};
-use super::table::Bound::Most;
-use super::table::{Column, Table};
-use super::work::{Run, Work};
+use cotter_proxy::Protocol;
+
+use super::kinds::{COTTER, CRATE, CURATOR, FLOOR, KAZOO, ONE_WATCH, TWO_WATCHES};
+use super::server::Server;
 use crate::Outcome;
+use crate::compare::delay;
+use crate::compare::peers::Peers;
+use crate::compare::table::Bound::Most;
+use crate::compare::table::{Column, Table};
+use crate::compare::work::{Run, Work};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const ROUND_TRIP_MICROS: f64 = 20_000.0;
@@ -22,8 +25,8 @@ const HOLD_MICROS: u32 = 50_000;
 /// One exchange, and less than half of another.
 const ONE: f64 = 1.5;
 
-pub(crate) fn bench(peers: &mut Peers) -> Outcome<()> {
-    let (server, _) = delay::start(&peers.server.address, ROUND_TRIP / 2)?;
+pub(crate) fn bench(peers: &mut Peers<Server>) -> Outcome<()> {
+    let (server, _) = delay::start(Protocol::ZooKeeper, &peers.field.address, ROUND_TRIP / 2)?;
     println!("zookeeper trips: a round trip takes {ROUND_TRIP:?}, and is the unit");
     let alone = Work {
         server,
@@ -63,6 +66,5 @@ pub(crate) fn bench(peers: &mut Peers) -> Outcome<()> {
     ]);
     let hand_over = |run: &Run| run.hand_overs().median() / ROUND_TRIP_MICROS;
     Most(ONE).judge("round trips to hand over", &table.figures(COTTER, hand_over));
-    println!();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What was measured of each kind of client, pass by pass, and how it is printed.
 
-use super::peers::{Peers, title};
+use super::Field;
+use super::peers::Peers;
 use super::work::{Run, Work};
 use crate::Outcome;
 use crate::measure::{Figures, target};
@@ -11,14 +12,21 @@ const FIRST_FACTOR: u32 = 5;
 /// The runs of every kind that could be measured, in the order in which they are shown.
 #[derive(Debug)]
 pub(crate) struct Table {
-    rows: Vec<(&'static str, Vec<Run>)>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    kind: &'static str,
+    title: &'static str,
+    runs: Vec<Run>,
 }
 
 impl Table {
     /// Lets all kinds do the same work in turns, `passes` times, after one longer time that does
     /// not count: there the parents of locks and compiled code come to be.
-    pub(crate) fn measure(
-        peers: &mut Peers,
+    pub(crate) fn measure<F: Field>(
+        peers: &mut Peers<F>,
         part: &str,
         kinds: &[&'static str],
         passes: u32,
@@ -26,7 +34,7 @@ impl Table {
     ) -> Outcome<Self> {
         let mut rows = Vec::new();
         for kind in kinds {
-            let work = Work { path: peers.make_path(part, kind)?, ..work.clone() };
+            let work = Work { path: peers.field.make_path(part, kind)?, ..work.clone() };
             rows.push((*kind, work, Vec::new()));
         }
         for pass in 0..=passes {
@@ -42,22 +50,24 @@ impl Table {
         }
         // One that failed on the way would be compared with other passes than it has.
         rows.retain(|(_, _, runs)| runs.len() == passes as usize);
-        Ok(Self { rows: rows.into_iter().map(|(kind, _, runs)| (kind, runs)).collect() })
+        let rows = rows.into_iter();
+        let rows = rows.map(|(kind, _, runs)| Row { kind, title: peers.field.title(kind), runs });
+        Ok(Self { rows: rows.collect() })
     }
 
     /// One figure a pass; none for a kind that is not there.
     pub(crate) fn figures(&self, kind: &str, of: impl Fn(&Run) -> f64) -> Figures {
-        let row = self.rows.iter().find(|(other, _)| *other == kind);
-        row.map(|(_, runs)| runs.iter().map(of).collect()).unwrap_or_default()
+        let row = self.rows.iter().find(|row| row.kind == kind);
+        row.map(|row| row.runs.iter().map(of).collect()).unwrap_or_default()
     }
 
     /// Prints a line for each kind.
     pub(crate) fn print(&self, columns: &[Column<'_>]) {
         let heads = columns.iter().map(|column| column.head.to_owned()).collect();
         let mut lines: Vec<(&str, Vec<String>)> = vec![("", heads)];
-        for (kind, runs) in &self.rows {
+        for Row { kind, title, runs } in &self.rows {
             let cells = columns.iter().map(|column| (column.cell)(kind, runs)).collect();
-            lines.push((title(kind), cells));
+            lines.push((title, cells));
         }
         let width = |at: usize| {
             let widths = lines.iter().map(|(_, cells)| cells[at].chars().count());

@@ -6,10 +6,11 @@
 use cotter::env::Env;
 use cotter_zk::{Acl, Client, Config, CreateKind};
 
-use super::super::session::Session;
-use super::super::work::Work;
-use super::tasks::{Locks, TIMEOUT, Try};
+use super::session::Session;
+use super::tasks::TIMEOUT;
 use crate::Outcome;
+use crate::compare::work::Work;
+use crate::drive::tasks::{Locks, Try};
 
 pub(crate) struct ByHand {
     client: Client,

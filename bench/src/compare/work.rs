@@ -9,15 +9,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::Count;
 use crate::Outcome;
 use crate::measure::{Figures, now_nanos};
 
 /// What a driver is told, in one line.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
-    /// Host and port.
+    /// Host and port; several with commas between them.
     pub(crate) server: String,
-    /// An existing node, under which the locks are to be.
+    /// What the locks are named below; it is there already, where a store wants that.
     pub(crate) path: String,
     /// Sessions. Task number n uses session n modulo this.
     pub(crate) clients: u32,
@@ -106,8 +107,8 @@ pub(crate) struct Run {
     holds: Vec<Hold>,
     /// Of the driver's process, all its threads.
     cpu_micros: f64,
-    /// What the server says it received meanwhile.
-    requests: f64,
+    /// What the servers say they had to do meanwhile.
+    count: Count,
 }
 
 impl Run {
@@ -117,13 +118,13 @@ impl Run {
         work: &Work,
         mut holds: Vec<Hold>,
         cpu_micros: f64,
-        requests: f64,
+        count: Count,
     ) -> Outcome<Self> {
         holds.sort_by_key(|hold| hold.acquired);
         if holds.is_empty() {
             return Err("nobody held the lock".into());
         }
-        let run = Self { names: work.names, holds, cpu_micros, requests };
+        let run = Self { names: work.names, holds, cpu_micros, count };
         for holds in run.by_name() {
             if holds.windows(2).any(|pair| pair[1].acquired < pair[0].releasing) {
                 return Err("TWO HELD THE LOCK AT ONCE".into());
@@ -162,7 +163,7 @@ impl Run {
     }
 
     pub(crate) fn requests(&self) -> f64 {
-        self.requests / self.holds.len() as f64
+        self.count.requests / self.holds.len() as f64
     }
 
     /// Microseconds from the holder giving back to the next one having it, where the next one was
@@ -215,6 +216,8 @@ fn micros(from: u64, to: u64) -> f64 {
 mod tests {
     use super::*;
 
+    const COUNT: Count = Count { requests: 12.0 };
+
     fn work(names: u32) -> Work {
         Work::parse(&format!("h:1 /p 2 4 {names} 0 100 0")).expect("work")
     }
@@ -225,7 +228,7 @@ mod tests {
             let released = releasing + 1_000;
             Hold { task, asked, acquired, releasing, released }
         };
-        Run::new(&work(names), holds.iter().copied().map(hold).collect(), 8.0, 12.0)
+        Run::new(&work(names), holds.iter().copied().map(hold).collect(), 8.0, COUNT)
     }
 
     #[test]

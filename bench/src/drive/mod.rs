@@ -17,52 +17,29 @@
 //!
 //! "failed: WHY" in place of an answer ends the process too.
 
-mod client;
-mod raw;
-mod tasks;
+pub(crate) mod tasks;
+pub(crate) mod threads;
 
 use std::io::{BufRead, BufWriter, Write, stdin, stdout};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::work::{Hold, Work};
 use crate::Outcome;
-
-/// The kinds that are driven by this program.
-pub(crate) const FLOOR: &str = "floor";
-pub(crate) const FLOOR_LISTED: &str = "floor-listed";
-pub(crate) const ONE_WATCH: &str = "one-watch";
-pub(crate) const TWO_WATCHES: &str = "two-watches";
-pub(crate) const CLIENT: &str = "cotter-zk";
-pub(crate) const COTTER: &str = "cotter";
-pub(crate) const CRATE: &str = "zookeeper-client";
-pub(crate) const CRATE_CONFIRMED: &str = "zookeeper-client-confirmed";
-
-/// The process of one kind.
-pub(crate) fn drive(kind: &str) -> Outcome<()> {
-    let mut driver: Box<dyn Driver> = match kind {
-        FLOOR => Box::new(raw::Floor::new(false)),
-        FLOOR_LISTED => Box::new(raw::Floor::new(true)),
-        ONE_WATCH => Box::new(raw::Fair::new(1)),
-        TWO_WATCHES => Box::new(raw::Fair::new(2)),
-        CLIENT => Box::new(tasks::Tasks::<client::ByHand>::new()?),
-        COTTER => Box::new(tasks::Tasks::<tasks::Cotter>::new()?),
-        CRATE => Box::new(tasks::Tasks::<tasks::Crate<false>>::new()?),
-        CRATE_CONFIRMED => Box::new(tasks::Tasks::<tasks::Crate<true>>::new()?),
-        _ => return Err(format!("there is no driver {kind:?}").into()),
-    };
-    if let Err(error) = talk(driver.as_mut()) {
-        println!("failed: {error}");
-    }
-    Ok(())
-}
+use crate::compare::work::{Hold, Work};
 
 /// What a kind of client has to do.
-trait Driver {
+pub(crate) trait Driver {
     /// Opens the sessions.
     fn open(&mut self, work: &Work) -> Outcome<()>;
     fn run(&mut self) -> Outcome<Vec<Hold>>;
     fn close(&mut self) -> Outcome<()>;
+}
+
+/// Does what is said on the input, until that ends.
+pub(crate) fn serve(driver: &mut dyn Driver) {
+    if let Err(error) = talk(driver) {
+        println!("failed: {error}");
+    }
 }
 
 fn talk(driver: &mut dyn Driver) -> Outcome<()> {
@@ -88,7 +65,7 @@ fn talk(driver: &mut dyn Driver) -> Outcome<()> {
 }
 
 /// Ends the process, because one of its tasks cannot go on and the others would wait for it.
-fn give_up(error: &dyn std::error::Error) -> ! {
+pub(crate) fn give_up(error: &dyn std::error::Error) -> ! {
     println!("failed: {error}");
     std::process::exit(1)
 }

@@ -10,15 +10,13 @@
 //!   be the first, its going alone is the turn.
 
 use std::collections::VecDeque;
-use std::sync::Barrier;
 
-use rustix::thread::{NanosleepRelativeResult, Timespec, nanosleep};
-
-use super::super::session::Session;
-use super::super::wire::{EPHEMERAL_SEQUENTIAL, NO_NODE, Rest};
-use super::super::work::{Hold, Work};
-use super::{Driver, give_up};
+use super::session::Session;
+use super::wire::{EPHEMERAL_SEQUENTIAL, NO_NODE, Rest};
 use crate::Outcome;
+use crate::compare::work::{Hold, Work};
+use crate::drive::Driver;
+use crate::drive::threads::Blocking;
 use crate::measure::now_nanos;
 
 /// The sequence number is the last of a name.
@@ -101,99 +99,36 @@ enum Asked {
     Delete { asked: u64, acquired: u64 },
 }
 
-/// Each task is a thread with a session of its own.
+/// A lock that waits in line with so many watches.
 #[derive(Debug)]
-pub(crate) struct Fair {
-    watches: usize,
-    open: Option<(Vec<Session>, Work)>,
-}
+pub(crate) struct Fair<const WATCHES: usize>(Session);
 
-impl Fair {
-    pub(crate) fn new(watches: usize) -> Self {
-        Self { watches, open: None }
+impl<const WATCHES: usize> Blocking for Fair<WATCHES> {
+    /// The path of the own node.
+    type Held = String;
+
+    fn open(work: &Work) -> Outcome<Self> {
+        let mut session = Session::open(&work.server)?;
+        for name in 0..work.names {
+            session.make_path(&format!("{}/{name}", work.path))?;
+        }
+        Ok(Self(session))
     }
-}
 
-impl Driver for Fair {
-    fn open(&mut self, work: &Work) -> Outcome<()> {
-        if work.clients != work.tasks {
-            return Err("a raw lock is alone in its session".into());
-        }
-        let mut sessions = Vec::new();
-        for _ in 0..work.clients {
-            sessions.push(Session::open(&work.server)?);
-        }
-        if let Some(session) = sessions.first_mut() {
-            for name in 0..work.names {
-                session.make_path(&format!("{}/{name}", work.path))?;
-            }
-        }
-        self.open = Some((sessions, work.clone()));
+    fn acquire(&mut self, name: &str) -> Outcome<String> {
+        acquire(&mut self.0, WATCHES, name)
+    }
+
+    fn release(&mut self, _name: &str, own: String) -> Outcome<()> {
+        self.0.out.delete(&own);
+        self.0.send()?;
+        self.0.answer()?;
         Ok(())
     }
 
-    fn run(&mut self) -> Outcome<Vec<Hold>> {
-        let (sessions, work) = self.open.as_mut().ok_or("no session is open")?;
-        let (watches, work) = (self.watches, &*work);
-        let barrier = Barrier::new(sessions.len());
-        std::thread::scope(|scope| {
-            let tasks: Vec<_> = sessions
-                .iter_mut()
-                .zip(0..)
-                .map(|(session, task)| {
-                    let barrier = &barrier;
-                    scope.spawn(move || {
-                        take_turns(session, watches, work, task, barrier)
-                            .unwrap_or_else(|error| give_up(error.as_ref()))
-                    })
-                })
-                .collect();
-            let mut holds = Vec::new();
-            for task in tasks {
-                holds.extend(task.join().map_err(|_| "a thread panicked")?);
-            }
-            Ok(holds)
-        })
+    fn close(self) -> Outcome<()> {
+        self.0.close()
     }
-
-    fn close(&mut self) -> Outcome<()> {
-        let open = self.open.take().into_iter();
-        open.flat_map(|(sessions, _)| sessions).try_for_each(Session::close)
-    }
-}
-
-fn take_turns(
-    session: &mut Session,
-    watches: usize,
-    work: &Work,
-    task: u32,
-    barrier: &Barrier,
-) -> Outcome<Vec<Hold>> {
-    let dir = format!("{}/{}", work.path, task % work.names);
-    barrier.wait();
-    let end = now_nanos() + u64::from(work.millis) * 1_000_000;
-    let mut holds = Vec::new();
-    for round in 0.. {
-        let is_over = if work.rounds > 0 { round == work.rounds } else { now_nanos() >= end };
-        if is_over {
-            break;
-        }
-        if work.rounds > 0 {
-            barrier.wait();
-        }
-        let asked = now_nanos();
-        let own = acquire(session, watches, &dir)?;
-        let acquired = now_nanos();
-        if !work.hold_busily() {
-            sleep(work.hold_micros);
-        }
-        let releasing = now_nanos();
-        session.out.delete(&own);
-        session.send()?;
-        session.answer()?;
-        holds.push(Hold { task, asked, acquired, releasing, released: now_nanos() });
-    }
-    Ok(holds)
 }
 
 /// Waits in line, and gives the path of the own node once it is the turn.
@@ -242,14 +177,4 @@ fn acquire(session: &mut Session, watches: usize, dir: &str) -> Outcome<String> 
 
 fn sequence(node: &str) -> &str {
     &node[node.len().saturating_sub(DIGITS)..]
-}
-
-fn sleep(micros: u32) {
-    let mut rest = Timespec {
-        tv_sec: i64::from(micros / 1_000_000),
-        tv_nsec: i64::from(micros % 1_000_000) * 1_000,
-    };
-    while let NanosleepRelativeResult::Interrupted(left) = nanosleep(&rest) {
-        rest = left;
-    }
 }

@@ -6,66 +6,42 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::drive::{CLIENT, CRATE, CRATE_CONFIRMED, FLOOR, FLOOR_LISTED, ONE_WATCH, TWO_WATCHES};
-use super::foreign;
-use super::server::Server;
-use super::session::Session;
 use super::work::{Hold, Run, Work};
+use super::{Count, Field};
 use crate::Outcome;
-
-pub(crate) const CURATOR: &str = "curator";
-pub(crate) const KAZOO: &str = "kazoo";
 
 /// No piece of work takes longer, by far; one that does hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// Everything is made below this node, and stays there; the locks' own nodes do not.
-const ROOT: &str = "/cotter-bench";
-
-/// What stands in the tables.
-pub(crate) fn title(kind: &str) -> &str {
-    match kind {
-        FLOOR => "raw create + delete",
-        FLOOR_LISTED => "raw, with a list too",
-        ONE_WATCH => "raw lock, one watch",
-        TWO_WATCHES => "raw lock, two watches",
-        CLIENT => "cotter-zk by hand",
-        CRATE => "zookeeper-client 0.11",
-        CRATE_CONFIRMED => "the same, confirmed",
-        CURATOR => "Curator",
-        other => other,
-    }
-}
 
 #[derive(Debug)]
-pub(crate) struct Peers {
-    pub(crate) server: Server,
+pub(crate) struct Peers<F> {
+    pub(crate) field: F,
     started: BTreeMap<&'static str, Outcome<Process>>,
 }
 
-impl Peers {
-    pub(crate) fn new(server: Server) -> Self {
-        Self { server, started: BTreeMap::new() }
-    }
-
-    /// The node below which one kind's locks are, in one part of the bench.
-    pub(crate) fn make_path(&self, part: &str, kind: &str) -> Outcome<String> {
-        let path = format!("{ROOT}/{part}-{kind}");
-        let mut session = Session::open(&self.server.address)?;
-        session.make_path(&path)?;
-        session.close()?;
-        Ok(path)
+impl<F: Field> Peers<F> {
+    pub(crate) fn new(field: F) -> Self {
+        Self { field, started: BTreeMap::new() }
     }
 
     /// Lets one kind do a piece of work. `None`, and a word about it, if it cannot: then it is not
     /// asked again.
     pub(crate) fn run(&mut self, kind: &'static str, work: &Work) -> Option<Run> {
-        let server = &self.server;
-        let started = self.started.entry(kind).or_insert_with(|| Process::start(kind));
-        let outcome = started.as_mut().ok()?.run(server, work);
-        match outcome {
+        let field = &self.field;
+        let say = |error: &dyn std::error::Error| {
+            println!("  {}: NOT MEASURED: {error}", field.title(kind))
+        };
+        let started = self.started.entry(kind).or_insert_with(|| {
+            let started = field.driver(kind).and_then(Process::start);
+            if let Err(error) = &started {
+                say(error.as_ref());
+            }
+            started
+        });
+        match started.as_mut().ok()?.run(field, kind, work) {
             Ok(run) => Some(run),
             Err(error) => {
-                println!("  {}: NOT MEASURED: {error}", title(kind));
+                say(error.as_ref());
                 *started = Err(error);
                 None
             }
@@ -76,7 +52,7 @@ impl Peers {
     pub(crate) fn missing(&self) -> Vec<String> {
         let missing = self.started.iter().filter_map(|(kind, process)| {
             let error = process.as_ref().err()?;
-            Some(format!("{}: {error}", title(kind)))
+            Some(format!("{}: {error}", self.field.title(kind)))
         });
         missing.collect()
     }
@@ -90,23 +66,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(kind: &str) -> Outcome<Self> {
-        let started = Self::start_driver(kind);
-        if let Err(error) = &started {
-            println!("  {}: NOT MEASURED: {error}", title(kind));
-        }
-        started
-    }
-
-    fn start_driver(kind: &str) -> Outcome<Self> {
-        let mut command = match kind {
-            CURATOR => foreign::curator()?,
-            KAZOO => foreign::kazoo()?,
-            _ => Command::new(std::env::current_exe()?),
-        };
-        if kind != CURATOR && kind != KAZOO {
-            command.args(["drive-zookeeper", kind]);
-        }
+    fn start(mut command: Command) -> Outcome<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("the driver has no input")?;
         let output = child.stdout.take().ok_or("the driver has no output")?;
@@ -121,10 +81,10 @@ impl Process {
         Ok(Self { child, input, lines })
     }
 
-    fn run(&mut self, server: &Server, work: &Work) -> Outcome<Run> {
+    fn run(&mut self, field: &impl Field, kind: &'static str, work: &Work) -> Outcome<Run> {
         self.say(&work.to_string())?;
         self.hear_word("ready")?;
-        let before = server.received()?;
+        let before = field.count(kind)?;
         self.say("go")?;
         let mut holds = Vec::new();
         let cpu_micros = loop {
@@ -134,10 +94,10 @@ impl Process {
                 None => holds.push(Hold::parse(&line)?),
             }
         };
-        let requests = server.received_since(before)?;
+        let count: Count = field.count(kind)?.less(before).less(field.own_count());
         self.say("close")?;
         self.hear_word("closed")?;
-        Run::new(work, holds, cpu_micros, requests)
+        Run::new(work, holds, cpu_micros, count)
     }
 
     fn say(&mut self, line: &str) -> Outcome<()> {

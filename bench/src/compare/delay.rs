@@ -1,5 +1,5 @@
 //! A network that takes its time: a proxy on loopback that hands on what it gets, later, and counts
-//! the requests.
+//! the requests where it understands them.
 //!
 //! It has a thread and a runtime of its own, so that it does not wait for who is measured.
 
@@ -13,7 +13,11 @@ use tokio::runtime::Builder;
 use crate::Outcome;
 
 /// Starts one, which lasts as long as the process. Gives its address, and what counts.
-pub(crate) fn start(server: &str, one_way: Duration) -> Outcome<(String, Plan)> {
+pub(crate) fn start(
+    protocol: Protocol,
+    server: &str,
+    one_way: Duration,
+) -> Outcome<(String, Plan)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (server, plan) = (server.to_owned(), Plan::new());
     let counted = plan.clone();
@@ -22,7 +26,7 @@ pub(crate) fn start(server: &str, one_way: Duration) -> Outcome<(String, Plan)> 
         runtime.block_on(async {
             let listen = async {
                 let env = Env::system()?;
-                let proxy = Proxy::listen(&env, Protocol::ZooKeeper, &[server], &counted).await?;
+                let proxy = Proxy::listen(&env, protocol, &[server], &counted).await?;
                 proxy.set_delay(one_way);
                 Outcome::Ok(proxy)
             };

@@ -14,9 +14,16 @@ use crate::measure::finish_within;
 
 const FETCH_WITHIN: Duration = Duration::from_secs(300);
 
-/// Curator on the JVM. The driver is one file, which `java` compiles as it starts it.
-pub(crate) fn curator() -> Outcome<Command> {
-    let (sources, dir) = places("curator")?;
+/// This program, as the driver of one kind.
+pub(crate) fn own(word: &str, kind: &str) -> Outcome<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([word, kind]);
+    Ok(command)
+}
+
+/// A driver on the JVM. It is one file, which `java` compiles as it starts it.
+pub(crate) fn java(name: &str) -> Outcome<Command> {
+    let (sources, dir) = places(name)?;
     let (pom, jars) = (sources.join("pom.xml"), dir.join("jars"));
     once(&dir, &pom, || {
         let mut maven = Command::new("mvn");
@@ -30,9 +37,9 @@ pub(crate) fn curator() -> Outcome<Command> {
     Ok(java)
 }
 
-/// kazoo on Python, in an environment of its own.
-pub(crate) fn kazoo() -> Outcome<Command> {
-    let (sources, dir) = places("kazoo")?;
+/// A driver on Python, in an environment of its own.
+pub(crate) fn python(name: &str) -> Outcome<Command> {
+    let (sources, dir) = places(name)?;
     let requirements = sources.join("requirements.txt");
     let python = dir.join("bin").join("python");
     once(&dir, &requirements, || {
