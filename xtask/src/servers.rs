@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use cotter_servers::{Options, ZooKeeper, redis};
+use cotter_servers::{Etcd, Options, ZooKeeper, etcd, redis};
 
 /// Something tests need, found by a variable of the environment.
 struct Preparation {
@@ -32,7 +32,7 @@ struct Made {
 }
 
 /// Everything that is prepared, each beside the others.
-const PREPARED: [Preparation; 5] = [
+const PREPARED: [Preparation; 7] = [
     Preparation {
         variable: "COTTER_TEST_ZOOKEEPER",
         make: |root| zookeeper(ZooKeeper::standalone(&zookeeper_options(root))),
@@ -44,6 +44,14 @@ const PREPARED: [Preparation; 5] = [
     Preparation { variable: "COTTER_TEST_REDIS", make: |root| redis(root, 1) },
     Preparation { variable: "COTTER_TEST_REDLOCK", make: |root| redis(root, 5) },
     Preparation { variable: "COTTER_TEST_REDIS_CLUSTER", make: redis_cluster },
+    Preparation {
+        variable: "COTTER_TEST_ETCD",
+        make: |root| etcd(Etcd::standalone(&etcd_options(root))),
+    },
+    Preparation {
+        variable: "COTTER_TEST_ETCD_CLUSTER",
+        make: |root| etcd(Etcd::cluster(3, &etcd_options(root))),
+    },
 ];
 
 fn zookeeper_options(root: &Path) -> Options {
@@ -70,6 +78,15 @@ fn redis_cluster(root: &Path) -> Result<Made, String> {
 
 fn redis_options(root: &Path) -> redis::Options {
     redis::Options { folder: Some(folder(root)), ..redis::Options::default() }
+}
+
+fn etcd_options(root: &Path) -> etcd::Options {
+    etcd::Options { folder: Some(folder(root)), ..etcd::Options::for_tests() }
+}
+
+fn etcd(started: cotter_servers::Result<Etcd>) -> Result<Made, String> {
+    let servers = started.map_err(|error| error.to_string())?;
+    Ok(Made { value: servers.address(), keep: Box::new(servers) })
 }
 
 /// What was prepared. Dropping it ends the servers.

@@ -7,7 +7,7 @@
 //! error says exactly what to install.
 //!
 //! ```text
-//!   ZooKeeper, Redis (later: etcd, PostgreSQL, MariaDB)   one module each
+//!   ZooKeeper, Redis, etcd (later: PostgreSQL, MariaDB)   one module each
 //!      │  configuration, command line, "is it ready?"
 //!      ▼
 //!   process   a child that dies with us, and can be killed, frozen, thawed, stopped
@@ -26,6 +26,8 @@ pub mod redis;
 
 pub mod zookeeper;
 
+pub mod etcd;
+
 pub mod process;
 
 pub mod package;
@@ -41,6 +43,7 @@ mod running;
 mod error;
 
 pub use error::Error;
+pub use etcd::Etcd;
 pub use zookeeper::{Member, Mode, Options, ZooKeeper};
 
 /// What most of this crate gives back.
