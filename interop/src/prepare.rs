@@ -1,18 +1,19 @@
-//! Building the foreign programs, once.
+//! Building the foreign programs, each once, and only those that somebody runs.
 //!
 //! ```text
 //!   target/interop/
 //!     lock            held while one process prepares; the others wait for it
 //!     curator/        curator.jar, lib/*.jar and `built-from`, the sources they were built from
 //!     kazoo/          a virtual environment of Python and `built-from`
+//!     redisson/ redis-python/ redis-node/   the same, for the clients of Redis
 //!     logs/           what the programs wrote to their standard error
 //! ```
 //!
 //! Something is built again when its sources are not those in `built-from`, which is written last:
-//! a build that broke off is begun anew. Registries and mirrors are the machine's business: Maven
-//! and pip are run as they are set up there. Versions are pinned in `pom.xml` and
-//! `requirements.txt`. Tools that are missing are installed where that is possible (see
-//! [`cotter_servers::package`]); elsewhere the error says which package has them.
+//! a build that broke off is begun anew. Registries and mirrors are the machine's business: Maven,
+//! pip and npm are run as they are set up there. Versions are pinned in `pom.xml`,
+//! `requirements.txt` and `package-lock.json`. Tools that are missing are installed where that is
+//! possible (see [`cotter_servers::package`]); elsewhere the error says which package has them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -24,6 +25,7 @@ use cotter_servers::package::Needs;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::{Failure, Result};
+use crate::program::Client;
 
 /// How many logs are kept: those of the last few runs of all tests.
 const LOGS_MAX: usize = 100;
@@ -31,64 +33,135 @@ const LOGS_MAX: usize = 100;
 /// How many seconds one step of a build may take: Maven fetches some thirty packages.
 const STEP_MAX_S: &str = "300";
 
-/// Where the prepared programs are.
-#[derive(Clone, Debug)]
-pub struct Tools {
-    curator: PathBuf,
-    kazoo: PathBuf,
-    logs: PathBuf,
+/// What is built: the program around one client, or around those of one language.
+struct Part {
+    /// Its folder below `target/interop`.
+    name: &'static str,
+    /// The folder of its sources in this crate.
+    sources: &'static str,
+    /// Builds it into the folder.
+    build: fn(&Path) -> Result<()>,
+    /// The program and its arguments, short of the server.
+    command: fn(&Path) -> Command,
+    prepared: OnceLock<std::result::Result<(), String>>,
 }
 
-impl Tools {
-    /// The program around Curator: java and its arguments, short of the server.
-    pub(crate) fn curator(&self) -> Command {
-        let mut classes = OsString::from(self.curator.join("curator.jar"));
-        classes.push(":");
-        classes.push(self.curator.join("lib").join("*"));
-        let mut command = Command::new("java");
-        // Short-lived and small: the machine is shared with the server and the other clients.
-        command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
-        command.arg("-cp").arg(classes).arg("interop.Main");
-        command
-    }
+static CURATOR: Part = Part {
+    name: "curator",
+    sources: "java",
+    build: |out| build_java(out, "java"),
+    command: |out| java(out, "curator.jar"),
+    prepared: OnceLock::new(),
+};
 
-    /// The program around kazoo: python and its arguments, short of the server.
-    pub(crate) fn kazoo(&self) -> Command {
-        let mut command = Command::new(self.kazoo.join("bin").join("python"));
-        command.arg(sources().join("python").join("program.py"));
-        command
-    }
+static KAZOO: Part = Part {
+    name: "kazoo",
+    sources: "python",
+    build: |out| build_python(out, "python"),
+    command: |out| python(out, "python"),
+    prepared: OnceLock::new(),
+};
 
-    /// A file for what a program says to nobody in particular.
-    pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.logs.join(format!("{name}.log"))
-    }
+static REDISSON: Part = Part {
+    name: "redisson",
+    sources: "redisson",
+    build: |out| build_java(out, "redisson"),
+    command: |out| java(out, "redisson.jar"),
+    prepared: OnceLock::new(),
+};
+
+static REDIS_PYTHON: Part = Part {
+    name: "redis-python",
+    sources: "redis-python",
+    build: |out| build_python(out, "redis-python"),
+    command: |out| python(out, "redis-python"),
+    prepared: OnceLock::new(),
+};
+
+static REDIS_NODE: Part = Part {
+    name: "redis-node",
+    sources: "redis-node",
+    build: build_node,
+    command: |out| {
+        let mut command = Command::new("node");
+        command.arg(out.join("program.mjs"));
+        command
+    },
+    prepared: OnceLock::new(),
+};
+
+/// A program that is ready to be started, short of its server, and a file for what it says to
+/// nobody in particular.
+pub(crate) struct Ready {
+    pub(crate) command: Command,
+    pub(crate) log: PathBuf,
 }
 
-/// Builds what is missing and says where it is. The first call of a process does it, and other
-/// processes wait for one that is at it.
+/// Builds what is missing for a client. The first call of a process does it, and other processes
+/// wait for one that is at it. The log is named after the program and this.
 ///
 /// # Errors
 /// A tool is missing and cannot be installed, with the Debian package that has it; or the build
 /// failed, with its words.
-pub fn prepare() -> Result<&'static Tools> {
-    static PREPARED: OnceLock<std::result::Result<Tools, String>> = OnceLock::new();
-    let prepared = PREPARED.get_or_init(|| build().map_err(|failure| failure.to_string()));
-    prepared.as_ref().map_err(|words| Failure::new(words.clone()))
+pub(crate) fn prepare(client: &Client, run: &str) -> Result<Ready> {
+    let base = base()?;
+    let part = match client {
+        Client::Curator => &CURATOR,
+        Client::Kazoo => &KAZOO,
+        Client::Redisson => &REDISSON,
+        Client::RedisPython => &REDIS_PYTHON,
+        Client::RedisNode => &REDIS_NODE,
+        Client::Cotter(path) => {
+            let log = log(&base, "cotter", run)?;
+            return Ok(Ready { command: Command::new(path), log });
+        }
+    };
+    let folder = base.join(part.name);
+    let prepared = part
+        .prepared
+        .get_or_init(|| build(&base, part, &folder).map_err(|failure| failure.to_string()));
+    prepared.clone().map_err(Failure::new)?;
+    Ok(Ready { command: (part.command)(&folder), log: log(&base, part.name, run)? })
 }
 
-fn build() -> Result<Tools> {
-    let base = base()?;
-    let tools =
-        Tools { curator: base.join("curator"), kazoo: base.join("kazoo"), logs: base.join("logs") };
-    fs::create_dir_all(&tools.logs)?;
+fn build(base: &Path, part: &Part, folder: &Path) -> Result<()> {
+    fs::create_dir_all(base)?;
     let lock = File::create(base.join("lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
-    keep_newest(&tools.logs, LOGS_MAX)?;
-    build_anew_if_changed(&tools.curator, "java", build_curator)?;
-    build_anew_if_changed(&tools.kazoo, "python", build_kazoo)?;
-    Ok(tools)
+    build_anew_if_changed(folder, part)
+}
+
+/// Where a run of a program writes its log.
+fn log(base: &Path, program: &str, run: &str) -> Result<PathBuf> {
+    static TIDIED: OnceLock<()> = OnceLock::new();
+    let logs = base.join("logs");
+    fs::create_dir_all(&logs)?;
+    if TIDIED.set(()).is_ok() {
+        let lock = File::create(base.join("lock"))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        keep_newest(&logs, LOGS_MAX)?;
+    }
+    Ok(logs.join(format!("{program}-{run}.log")))
+}
+
+/// A program on the JVM.
+fn java(out: &Path, jar: &str) -> Command {
+    let mut classes = OsString::from(out.join(jar));
+    classes.push(":");
+    classes.push(out.join("lib").join("*"));
+    let mut command = Command::new("java");
+    // Short-lived and small: the machine is shared with the server and the other clients.
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.arg("-cp").arg(classes).arg("interop.Main");
+    command
+}
+
+/// A program on Python, whose source is run where it lies.
+fn python(out: &Path, part: &str) -> Command {
+    let mut command = Command::new(out.join("bin").join("python"));
+    command.arg(sources().join(part).join("program.py"));
+    command
 }
 
 /// The directory for all of it, below the target directory that cargo built this program in.
@@ -118,9 +191,9 @@ fn sources() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn build_anew_if_changed(out: &Path, part: &str, run: fn(&Path) -> Result<()>) -> Result<()> {
+fn build_anew_if_changed(out: &Path, part: &Part) -> Result<()> {
     let mut written = String::new();
-    collect(&sources().join(part), &mut written)?;
+    collect(&sources().join(part.sources), &mut written)?;
     let built_from = out.join("built-from");
     if fs::read_to_string(&built_from).is_ok_and(|before| before == written) {
         return Ok(());
@@ -129,7 +202,7 @@ fn build_anew_if_changed(out: &Path, part: &str, run: fn(&Path) -> Result<()>) -
         fs::remove_dir_all(out)?;
     }
     fs::create_dir_all(out)?;
-    run(out)?;
+    (part.build)(out)?;
     fs::write(built_from, written)?;
     Ok(())
 }
@@ -153,32 +226,39 @@ fn collect(folder: &Path, into: &mut String) -> Result<()> {
     Ok(())
 }
 
-const FOR_CURATOR: Needs = Needs {
-    server: "Curator, as a foreign client,",
+const FOR_JAVA: Needs = Needs {
+    server: "a foreign client on the JVM",
     programs: &["mvn", "java", "javac"],
     files: &[],
     packages: &["maven", "default-jdk-headless"],
 };
 
-const FOR_KAZOO: Needs = Needs {
-    server: "kazoo, as a foreign client,",
+const FOR_PYTHON: Needs = Needs {
+    server: "a foreign client on Python",
     programs: &["python3"],
     files: &[],
     packages: &["python3", "python3-venv"],
 };
 
-/// Python itself may be there without what makes environments; on Debian that is a package.
-const FOR_ENVIRONMENTS: Needs = Needs { files: &["/usr/share/doc/python3-venv"], ..FOR_KAZOO };
+const FOR_NODE: Needs = Needs {
+    server: "a foreign client on Node",
+    programs: &["node", "npm"],
+    files: &[],
+    packages: &["nodejs", "npm"],
+};
 
-fn build_curator(out: &Path) -> Result<()> {
-    FOR_CURATOR.ensure()?;
+/// Python itself may be there without what makes environments; on Debian that is a package.
+const FOR_ENVIRONMENTS: Needs = Needs { files: &["/usr/share/doc/python3-venv"], ..FOR_PYTHON };
+
+fn build_java(out: &Path, part: &str) -> Result<()> {
+    FOR_JAVA.ensure()?;
     let package = |is_offline: bool| {
         let mut command = bounded("mvn");
         command.args(["--quiet", "--batch-mode"]);
         if is_offline {
             command.arg("--offline");
         }
-        command.arg("package").arg("-f").arg(sources().join("java").join("pom.xml"));
+        command.arg("package").arg("-f").arg(sources().join(part).join("pom.xml"));
         command.arg(format!("-Dinterop.out={}", out.display()));
         run(&mut command)
     };
@@ -186,16 +266,27 @@ fn build_curator(out: &Path) -> Result<()> {
     package(true).or_else(|_| package(false))
 }
 
-fn build_kazoo(out: &Path) -> Result<()> {
-    FOR_KAZOO.ensure()?;
+fn build_python(out: &Path, part: &str) -> Result<()> {
+    FOR_PYTHON.ensure()?;
     if run(bounded("python3").args(["-c", "import ensurepip, venv"])).is_err() {
         FOR_ENVIRONMENTS.ensure()?;
     }
     run(bounded("python3").args(["-m", "venv"]).arg(out))?;
     let mut command = bounded(out.join("bin").join("python"));
     command.args(["-m", "pip", "install", "--quiet", "--no-input", "--require-hashes"]);
-    command.arg("-r").arg(sources().join("python").join("requirements.txt"));
+    command.arg("-r").arg(sources().join(part).join("requirements.txt"));
     run(&mut command)
+}
+
+/// Node finds its modules beside the program, so the program is copied.
+fn build_node(out: &Path) -> Result<()> {
+    FOR_NODE.ensure()?;
+    for file in ["package.json", "package-lock.json", "program.mjs"] {
+        fs::copy(sources().join(REDIS_NODE.sources).join(file), out.join(file))?;
+    }
+    let mut command = bounded("npm");
+    command.args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run(command.current_dir(out))
 }
 
 /// A command that is ended when it takes too long: a registry may not answer.

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -23,7 +23,7 @@ use cotter::env::Env;
 use tokio::sync::oneshot;
 
 use crate::failure::{Failure, Result};
-use crate::prepare::prepare;
+use crate::prepare::{Ready, prepare};
 use crate::seat::Session;
 use crate::wait::{LONG, eventually};
 
@@ -34,6 +34,12 @@ pub enum Client {
     Curator,
     /// kazoo, on Python.
     Kazoo,
+    /// Redisson, on the JVM.
+    Redisson,
+    /// redis-py and pottery, on Python.
+    RedisPython,
+    /// node-redlock, on Node.
+    RedisNode,
     /// cotter, in the program at this path: `interop-peer`.
     Cotter(PathBuf),
 }
@@ -66,20 +72,14 @@ pub struct Reply {
 }
 
 impl Program {
-    /// Starts a program that talks to the ZooKeeper at this address, host:port.
+    /// Starts a program that talks to the server at this address, host:port.
     ///
     /// # Errors
     /// It cannot be built or started.
     pub fn start(client: &Client, server: &str) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let tools = prepare()?;
-        let (name, mut command) = match client {
-            Client::Curator => ("curator", tools.curator()),
-            Client::Kazoo => ("kazoo", tools.kazoo()),
-            Client::Cotter(path) => ("cotter", Command::new(path)),
-        };
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let log = tools.log(&format!("{name}-{}-{count}", std::process::id()));
+        let run = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let Ready { mut command, log } = prepare(client, &run)?;
         command.arg(server).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.stderr(File::create(&log)?).spawn()?;
         let (Some(orders), Some(news)) = (child.stdin.take(), child.stdout.take()) else {
@@ -90,7 +90,7 @@ impl Program {
         let reader = Arc::clone(&heard);
         // It ends with the program's output, and so with the program.
         thread::Builder::new()
-            .name(format!("hears {name}"))
+            .name(format!("hears {run}"))
             .spawn(move || reader.read(BufReader::new(news)))?;
         Ok(Self { child, orders: Mutex::new(orders), heard, numbers: AtomicU64::new(1), log })
     }
