@@ -11,6 +11,8 @@
 //! A reply carries its request's xid. Some xids stand for a purpose: -1 is a watch event, which no
 //! request asked for; -2 a ping, -4 authentication, -8 setting watches again.
 
+use crate::what::Kind;
+
 /// No frame is longer: four times what a server takes by default. What claims to be longer is no
 /// frame, and its connection goes through as plain bytes (a four-letter word looks like that).
 const FRAME_LEN_MAX: usize = 16 << 20;
@@ -57,6 +59,10 @@ impl Request {
             _ => (None, rest),
         };
         Some(Self { xid: xid.into(), op, detail, path: path(rest) })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::ZooKeeper { op: self.op, detail: self.detail }
     }
 }
 

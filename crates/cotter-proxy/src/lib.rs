@@ -33,9 +33,12 @@ mod proxy;
 
 mod plan;
 
+mod what;
+
 mod pipe;
 
 mod frame;
 
-pub use plan::{Fault, Plan, What};
+pub use plan::{Fault, Plan};
 pub use proxy::{Protocol, Proxy};
+pub use what::What;

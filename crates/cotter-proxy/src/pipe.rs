@@ -212,7 +212,7 @@ fn up(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item>;
     if request.xid > 0 {
         link.asked();
     }
-    let fate = match link.plan.meet(&request) {
+    let fate = match link.plan.meet(request.kind(), request.path.as_deref().unwrap_or("")) {
         None => None,
         Some((rule, hold)) => match rule.fault {
             Fault::LoseRequest => return [Some(Item::Reset), None],

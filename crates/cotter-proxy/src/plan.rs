@@ -6,72 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::frame::{OP_CONNECT, OP_MULTI, OPS_CREATE, Request};
-
-/// Kinds of request, as ZooKeeper has them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum What {
-    /// All of them.
-    Any,
-    /// The first on a connection: a new session, or an old one that comes back.
-    Connect,
-    /// The last of a session.
-    CloseSession,
-    /// A node, of whatever sort: create, create2, createContainer, createTTL.
-    Create,
-    /// A node that goes with its session: what claims of locks are.
-    CreateEphemeral,
-    /// No node any more.
-    Delete,
-    /// Whether there is a node; with or without a watch.
-    Exists,
-    /// What is in a node; with or without a watch.
-    GetData,
-    /// New data for a node.
-    SetData,
-    /// What is below a node: getChildren and getChildren2.
-    GetChildren,
-    /// The server catches up with its leader.
-    Sync,
-    /// Several that are done together or not at all.
-    Multi,
-    /// A multi that begins with a check.
-    Check,
-    /// The connection is alive.
-    Ping,
-    /// The watches of a connection that was lost.
-    SetWatches,
-    /// Credentials.
-    Auth,
-    /// Any other opcode.
-    Op(i32),
-}
-
-impl What {
-    fn is(&self, (op, detail): (i32, Option<i32>)) -> bool {
-        const CHECK: i32 = 13;
-        let is_ephemeral = |flags: i32| flags & 1 == 1;
-        match self {
-            What::Any => true,
-            What::Connect => op == OP_CONNECT,
-            What::CloseSession => op == -11,
-            What::Create => [1, 15, 19, 21].contains(&op),
-            What::CreateEphemeral => OPS_CREATE.contains(&op) && detail.is_some_and(is_ephemeral),
-            What::Delete => op == 2,
-            What::Exists => op == 3,
-            What::GetData => op == 4,
-            What::SetData => op == 5,
-            What::GetChildren => [8, 12].contains(&op),
-            What::Sync => op == 9,
-            What::Multi => op == OP_MULTI,
-            What::Check => op == OP_MULTI && detail == Some(CHECK),
-            What::Ping => op == 11,
-            What::SetWatches => [101, 105].contains(&op),
-            What::Auth => op == 100,
-            What::Op(own) => op == *own,
-        }
-    }
-}
+use crate::what::{Kind, What};
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +46,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     rules: Vec<Rule>,
-    counts: HashMap<(i32, Option<i32>), u64>,
+    counts: HashMap<Kind, u64>,
     loses_events: bool,
 }
 
@@ -198,13 +133,11 @@ impl Plan {
     /// Counts a request and takes what is planned for it: the fault, and what a held reply waits
     /// for. Both are settled before it is announced that the fault has struck, so that whoever
     /// waits for that can let go.
-    pub(crate) fn meet(&self, request: &Request) -> Option<(Rule, Hold)> {
-        let kind = (request.op, request.detail);
+    pub(crate) fn meet(&self, kind: Kind, about: &str) -> Option<(Rule, Hold)> {
         let mut state = self.state();
         *state.counts.entry(kind).or_default() += 1;
-        let path = request.path.as_deref().unwrap_or("");
         let rule = state.rules.iter_mut().find(|rule| {
-            rule.what.is(kind) && rule.below.as_deref().is_none_or(|part| path.contains(part))
+            rule.what.is(kind) && rule.below.as_deref().is_none_or(|part| about.contains(part))
         })?;
         rule.times -= 1;
         let met = Rule { times: 1, ..rule.clone() };
@@ -261,9 +194,10 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::OP_MULTI;
 
-    fn request(op: i32, path: &str) -> Request {
-        Request { xid: 1, op, detail: None, path: Some(path.to_owned()) }
+    fn kind(op: i32) -> Kind {
+        Kind::ZooKeeper { op, detail: None }
     }
 
     #[test]
@@ -272,7 +206,7 @@ mod tests {
         plan.fault(What::Create, Fault::LoseReply, 2);
         plan.fault_at(What::Any, "/b", Fault::Reset, 1);
         let met = [(4, "/a"), (1, "/a"), (15, "/a"), (21, "/a"), (4, "/a/b"), (4, "/a/b")]
-            .map(|(op, path)| plan.meet(&request(op, path)).map(|rule| rule.0.fault));
+            .map(|(op, path)| plan.meet(kind(op), path).map(|rule| rule.0.fault));
         let (lost, reset) = (Some(Fault::LoseReply), Some(Fault::Reset));
         assert_eq!(met, [None, lost, lost, None, reset, None]);
         assert_eq!((plan.requests(&What::Create), plan.requests(&What::Any)), (3, 6));
@@ -282,11 +216,13 @@ mod tests {
     #[test]
     fn a_check_is_told_from_other_multis() {
         let plan = Plan::new();
-        let multi = |detail| Request { detail, ..request(OP_MULTI, "/a") };
-        let meet = |request| plan.meet(&request).map(|rule| rule.0.fault);
+        let multi = |detail| {
+            let kind = Kind::ZooKeeper { op: OP_MULTI, detail: Some(detail) };
+            plan.meet(kind, "/a").map(|rule| rule.0.fault)
+        };
         plan.fault(What::Check, Fault::LoseRequest, 1);
-        assert_eq!(meet(multi(Some(1))), None);
-        assert_eq!(meet(multi(Some(13))), Some(Fault::LoseRequest));
+        assert_eq!(multi(1), None);
+        assert_eq!(multi(13), Some(Fault::LoseRequest));
         assert_eq!((plan.requests(&What::Check), plan.requests(&What::Multi)), (1, 2));
     }
 
@@ -294,12 +230,12 @@ mod tests {
     fn a_fault_that_is_given_back_is_for_the_next() {
         let plan = Plan::new();
         plan.fault(What::CreateEphemeral, Fault::LoseReply, 1);
-        let create = |flags| Request { detail: Some(flags), ..request(15, "/a") };
-        assert!(plan.meet(&create(0)).is_none());
-        let (met, _) = plan.meet(&create(3)).expect("it is ephemeral");
+        let create = |flags| plan.meet(Kind::ZooKeeper { op: 15, detail: Some(flags) }, "/a");
+        assert!(create(0).is_none());
+        let (met, _) = create(3).expect("it is ephemeral");
         plan.give_back(met);
         assert_eq!(plan.struck(), 0);
-        assert!(plan.meet(&create(1)).is_some());
-        assert!(plan.meet(&create(1)).is_none());
+        assert!(create(1).is_some());
+        assert!(create(1).is_none());
     }
 }
