@@ -14,9 +14,9 @@
 //! others. It listens once for every server it stands before, so that a client that knows three
 //! servers goes on choosing among three.
 //!
-//! With [`Protocol::Tcp`] bytes go through as they are. With [`Protocol::ZooKeeper`] the frames are
-//! understood: a request is known by what it asks and its reply by the number both carry, so that
-//! the reply of one request can be lost *after* the server has carried it out, and no other.
+//! With [`Protocol::Tcp`] bytes go through as they are. With the others the frames are understood:
+//! a request is known by what it asks and its reply by the number both carry, or by their order, so
+//! that the reply of one request can be lost *after* the server has carried it out, and no other.
 //!
 //! # What it promises
 //!
@@ -38,6 +38,10 @@ mod what;
 mod pipe;
 
 mod frame;
+
+mod redis;
+
+mod zookeeper;
 
 pub use plan::{Fault, Plan};
 pub use proxy::{Protocol, Proxy};

@@ -24,9 +24,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 
-use crate::frame::{self, Request, Splitter, XID_EVENT};
+use crate::frame::Dialect;
 use crate::plan::{Fault, Hold, Rule};
-use crate::proxy::{Link, Protocol, Way};
+use crate::proxy::{Link, Way};
 
 /// How many frames may be under way in one direction. With 10 ms one way it allows a million
 /// requests a second, more than one connection carries.
@@ -56,7 +56,8 @@ enum Fate {
 /// What the four parts of a connection share.
 struct Connection {
     link: Arc<Link>,
-    /// Replies that something happens to, by the xid they will have.
+    dialect: Dialect,
+    /// Replies that something happens to, by the id they will have.
     fates: Mutex<VecDeque<(i64, Fate)>>,
     is_reset: watch::Sender<bool>,
     /// How many resets of all connections were before it.
@@ -81,14 +82,14 @@ impl Connection {
         }
     }
 
-    fn take_fate(&self, xid: i64) -> Option<Fate> {
+    fn take_fate(&self, id: i64) -> Option<Fate> {
         let mut fates = self.fates.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = fates.iter().position(|(of, _)| *of == xid)?;
+        let at = fates.iter().position(|(of, _)| *of == id)?;
         fates.remove(at).map(|(_, fate)| fate)
     }
 
-    fn add_fate(&self, xid: i64, fate: Fate) {
-        self.fates.lock().unwrap_or_else(PoisonError::into_inner).push_back((xid, fate));
+    fn add_fate(&self, id: i64, fate: Fate) {
+        self.fates.lock().unwrap_or_else(PoisonError::into_inner).push_back((id, fate));
     }
 }
 
@@ -97,6 +98,7 @@ pub(crate) async fn run(client: TcpStream, server: String, link: Arc<Link>) {
     let _counted = link.opened();
     let connection = Arc::new(Connection {
         link: Arc::clone(&link),
+        dialect: Dialect::new(link.protocol),
         fates: Mutex::default(),
         is_reset: watch::Sender::new(false),
         resets_before: *link.resets.borrow(),
@@ -152,9 +154,9 @@ async fn read(
     queue: mpsc::Sender<Item>,
     direction: Direction,
 ) {
-    let mut splitter = match connection.link.protocol {
-        Protocol::Tcp => Splitter::raw(),
-        Protocol::ZooKeeper => Splitter::default(),
+    let mut splitter = match direction {
+        Direction::Up => connection.dialect.requests(),
+        Direction::Down => connection.dialect.replies(),
     };
     let mut is_first = true;
     loop {
@@ -206,13 +208,13 @@ fn later(connection: &Connection, bytes: Vec<u8>, extra: Duration, is_reply: boo
 /// What becomes of a request.
 fn up(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item>; 2] {
     let link = &connection.link;
-    let Some(request) = Request::parse(&bytes, is_first) else {
+    let Some(request) = connection.dialect.request(&bytes, is_first) else {
         return [Some(plain(connection, bytes)), None];
     };
-    if request.xid > 0 {
+    if request.is_waited_for {
         link.asked();
     }
-    let fate = match link.plan.meet(request.kind(), request.path.as_deref().unwrap_or("")) {
+    let fate = match link.plan.meet(request.kind, request.about.as_deref().unwrap_or("")) {
         None => None,
         Some((rule, hold)) => match rule.fault {
             Fault::LoseRequest => return [Some(Item::Reset), None],
@@ -226,27 +228,26 @@ fn up(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item>;
         },
     };
     if let Some(fate) = fate {
-        connection.add_fate(request.xid, fate);
+        connection.add_fate(request.id, fate);
     }
     [Some(plain(connection, bytes)), None]
 }
 
 /// What becomes of a reply.
 fn down(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item>; 2] {
-    let Some(xid) = frame::reply_xid(&bytes, is_first) else {
+    let Some(reply) = connection.dialect.reply(&bytes, is_first) else {
         return [Some(plain(connection, bytes)), None];
     };
     let plan = &connection.link.plan;
-    if xid == XID_EVENT && plan.has_lost_events() {
+    if reply.is_event && plan.has_lost_events() {
         return [None, None];
     }
-    let is_refusal = frame::is_refusal(&bytes, is_first);
-    let extra = match connection.take_fate(xid) {
-        Some(Fate::Lose(rule)) if is_refusal => {
+    let extra = match connection.take_fate(reply.id) {
+        Some(Fate::Lose(rule)) if reply.is_refusal => {
             plan.give_back(rule);
             Duration::ZERO
         }
-        Some(Fate::Hold(hold, rule)) if is_refusal => {
+        Some(Fate::Hold(hold, rule)) if reply.is_refusal => {
             if !hold.is_over() {
                 plan.give_back(rule);
             }
@@ -256,12 +257,12 @@ fn down(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item
         Some(Fate::Late(extra)) => extra,
         Some(Fate::Hold(hold, _)) => {
             let due = connection.link.env.now().after(connection.link.delay());
-            let item = Item::Bytes { bytes, due, hold: Some(hold), is_reply: xid > 0 };
+            let item = Item::Bytes { bytes, due, hold: Some(hold), is_reply: reply.ends_wait };
             return [Some(item), None];
         }
         None => Duration::ZERO,
     };
-    [Some(later(connection, bytes, extra, xid > 0)), None]
+    [Some(later(connection, bytes, extra, reply.ends_wait)), None]
 }
 
 /// Writes what is queued to one side, each when it is time, until the queue ends or all is reset.

@@ -47,13 +47,15 @@ struct Inner {
 struct State {
     rules: Vec<Rule>,
     counts: HashMap<Kind, u64>,
+    /// Names of scripts, by their digests.
+    scripts: HashMap<String, &'static str>,
     loses_events: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     what: What,
-    /// Only requests whose path has this in it.
+    /// Only requests about something that has this in it.
     below: Option<String>,
     pub(crate) fault: Fault,
     times: u64,
@@ -78,7 +80,7 @@ impl Plan {
         self.add(Rule { what, below: None, fault, times });
     }
 
-    /// The same, for requests about a path that has `part` in it.
+    /// The same, for requests about a path or a key that has `part` in it.
     pub fn fault_at(&self, what: What, part: &str, fault: Fault, times: u64) {
         let below = Some(part.to_owned());
         self.add(Rule { what, below, fault, times });
@@ -88,6 +90,12 @@ impl Plan {
         if rule.times > 0 {
             self.state().rules.push(rule);
         }
+    }
+
+    /// From now on the script with this digest (40 hexadecimal digits) has this name. Several may
+    /// have the same.
+    pub fn name_script(&self, name: &'static str, digest: &str) {
+        self.state().scripts.insert(digest.to_ascii_lowercase(), name);
     }
 
     /// Replies that are held arrive now, and no further ones are held.
@@ -103,7 +111,8 @@ impl Plan {
         state.loses_events = false;
     }
 
-    /// From now on no watch event arrives, or, from now on, they do again.
+    /// From now on no event (a watch's in ZooKeeper, a message pushed to a subscriber in Redis)
+    /// arrives, or, from now on, they do again.
     pub fn lose_events(&self, is_lost: bool) {
         self.state().loses_events = is_lost;
     }
@@ -111,7 +120,7 @@ impl Plan {
     /// How many requests of this kind came so far, lost ones included.
     pub fn requests(&self, what: &What) -> u64 {
         let state = self.state();
-        let of_kind = state.counts.iter().filter(|(kind, _)| what.is(**kind));
+        let of_kind = state.counts.iter().filter(|(kind, _)| what.is(kind, &state.scripts));
         of_kind.map(|(_, count)| count).sum()
     }
 
@@ -135,10 +144,12 @@ impl Plan {
     /// waits for that can let go.
     pub(crate) fn meet(&self, kind: Kind, about: &str) -> Option<(Rule, Hold)> {
         let mut state = self.state();
-        *state.counts.entry(kind).or_default() += 1;
-        let rule = state.rules.iter_mut().find(|rule| {
-            rule.what.is(kind) && rule.below.as_deref().is_none_or(|part| about.contains(part))
-        })?;
+        let State { rules, counts, scripts, .. } = &mut *state;
+        let is_there = |rule: &Rule| rule.below.as_deref().is_none_or(|part| about.contains(part));
+        let is_it = |rule: &&mut Rule| rule.what.is(&kind, scripts) && is_there(rule);
+        let met = rules.iter_mut().find(is_it);
+        *counts.entry(kind).or_default() += 1;
+        let rule = met?;
         rule.times -= 1;
         let met = Rule { times: 1, ..rule.clone() };
         state.rules.retain(|rule| rule.times > 0);
@@ -194,7 +205,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::OP_MULTI;
+    use crate::zookeeper::OP_MULTI;
 
     fn kind(op: i32) -> Kind {
         Kind::ZooKeeper { op, detail: None }
@@ -224,6 +235,21 @@ mod tests {
         assert_eq!(multi(1), None);
         assert_eq!(multi(13), Some(Fault::LoseRequest));
         assert_eq!((plan.requests(&What::Check), plan.requests(&What::Multi)), (1, 2));
+    }
+
+    #[test]
+    fn a_script_has_the_name_it_was_given() {
+        let plan = Plan::new();
+        plan.name_script("claim", "AB");
+        plan.fault(What::Script("claim"), Fault::LoseReply, 1);
+        let meet = |command: &str, digest: Option<&str>| {
+            let (command, digest) = (command.to_owned(), digest.map(str::to_owned));
+            plan.meet(Kind::Redis { command, digest }, "").is_some()
+        };
+        assert!(!meet("GET", None) && !meet("EVALSHA", Some("cd")));
+        assert!(meet("EVAL", Some("ab")) && !meet("EVALSHA", Some("ab")));
+        let counted = [What::Script("claim"), What::Command("EVALSHA"), What::Any, What::Create];
+        assert_eq!(counted.map(|what| plan.requests(&what)), [2, 2, 4, 0]);
     }
 
     #[test]

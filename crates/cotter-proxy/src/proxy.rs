@@ -20,6 +20,8 @@ pub enum Protocol {
     Tcp,
     /// As ZooKeeper's frames.
     ZooKeeper,
+    /// As Redis's, of either version.
+    Redis,
 }
 
 /// How the way to the servers is.
@@ -195,8 +197,8 @@ impl Proxy {
     }
 
     /// How often the client had to wait for an answer before it sent its next request. Requests
-    /// that are sent together are one round trip. Pings, watch events and what makes a connection
-    /// are not counted. It means something while the client does one thing at a time, and is exact
+    /// that are sent together are one round trip. Pings, events and what makes a connection are
+    /// not counted. It means something while the client does one thing at a time, and is exact
     /// when there is a delay: without one, the first of two requests that are sent together may be
     /// answered before the second was seen.
     pub fn round_trips(&self) -> u64 {

@@ -1,21 +1,41 @@
 //! The kinds of request that are told apart.
 
-use crate::frame::{OP_CONNECT, OP_MULTI, OPS_CREATE};
+use std::collections::HashMap;
+
+use crate::zookeeper::{OP_CONNECT, OP_MULTI, OPS_CREATE};
 
 /// What a request is, in the terms of its protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
-    ZooKeeper { op: i32, detail: Option<i32> },
+    ZooKeeper {
+        op: i32,
+        /// In a multi, the opcode of its first part; in a create, its flags.
+        detail: Option<i32>,
+    },
+    Redis {
+        /// In capitals.
+        command: String,
+        /// Of the script it runs.
+        digest: Option<String>,
+    },
 }
 
-/// Kinds of request, as ZooKeeper has them.
+/// Kinds of request. Each is of one protocol, but for the first few.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// All of them.
     Any,
-    /// The first on a connection: a new session, or an old one that comes back.
+    /// The first on a connection: a new session, or an old one that comes back; in Redis, HELLO.
     Connect,
-    /// The last of a session.
+    /// The connection is alive.
+    Ping,
+    /// Credentials.
+    Auth,
+    /// A command of Redis, in capitals.
+    Command(&'static str),
+    /// A script of Redis that was given this name: see [`Plan::name_script`].
+    Script(&'static str),
+    /// The last of a session, in ZooKeeper, as are all below.
     CloseSession,
     /// A node, of whatever sort: create, create2, createContainer, createTTL.
     Create,
@@ -37,20 +57,33 @@ pub enum What {
     Multi,
     /// A multi that begins with a check.
     Check,
-    /// The connection is alive.
-    Ping,
     /// The watches of a connection that was lost.
     SetWatches,
-    /// Credentials.
-    Auth,
     /// Any other opcode.
     Op(i32),
 }
 
 impl What {
-    pub(crate) fn is(&self, kind: Kind) -> bool {
+    /// Whether a request is of this kind. Scripts have their names by their digests.
+    pub(crate) fn is(&self, kind: &Kind, scripts: &HashMap<String, &'static str>) -> bool {
         match kind {
-            Kind::ZooKeeper { op, detail } => self.is_zookeeper(op, detail),
+            _ if *self == What::Any => true,
+            Kind::ZooKeeper { op, detail } => self.is_zookeeper(*op, *detail),
+            Kind::Redis { command, digest } => {
+                let script = digest.as_ref().and_then(|digest| scripts.get(digest));
+                self.is_redis(command, script.copied())
+            }
+        }
+    }
+
+    fn is_redis(&self, command: &str, script: Option<&str>) -> bool {
+        match self {
+            What::Connect => command == "HELLO",
+            What::Ping => command == "PING",
+            What::Auth => command == "AUTH",
+            What::Command(own) => command == *own,
+            What::Script(own) => script == Some(own),
+            _ => false,
         }
     }
 
@@ -58,7 +91,7 @@ impl What {
         const CHECK: i32 = 13;
         let is_ephemeral = |flags: i32| flags & 1 == 1;
         match self {
-            What::Any => true,
+            What::Any | What::Command(_) | What::Script(_) => false,
             What::Connect => op == OP_CONNECT,
             What::CloseSession => op == -11,
             What::Create => [1, 15, 19, 21].contains(&op),
