@@ -61,7 +61,8 @@ pub(crate) enum Dialect {
 impl Dialect {
     pub(crate) fn new(protocol: Protocol) -> Self {
         match protocol {
-            Protocol::Tcp => Self::Tcp,
+            // HTTP/2 is understood behind the bytes: see `relay`.
+            Protocol::Tcp | Protocol::Etcd => Self::Tcp,
             Protocol::ZooKeeper => Self::ZooKeeper,
             Protocol::Redis => Self::Redis(Mutex::default()),
         }

@@ -17,6 +17,8 @@
 //! With [`Protocol::Tcp`] bytes go through as they are. With the others the frames are understood:
 //! a request is known by what it asks and its reply by the number both carry, or by their order, so
 //! that the reply of one request can be lost *after* the server has carried it out, and no other.
+//! With [`Protocol::Etcd`] the same is so for the messages of gRPC streams; there a fault that holds
+//! something up holds up its own stream alone, and a reset may take along what else was under way.
 //!
 //! # What it promises
 //!
@@ -43,6 +45,11 @@ mod redis;
 
 mod zookeeper;
 
+mod relay;
+
+mod etcd;
+
+pub use etcd::EtcdOp;
 pub use plan::{Fault, Plan};
 pub use proxy::{Protocol, Proxy};
 pub use what::What;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::pipe;
 use crate::plan::Plan;
+use crate::relay;
 
 /// How far the bytes are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Protocol {
     ZooKeeper,
     /// As Redis's, of either version.
     Redis,
+    /// As etcd's gRPC over HTTP/2, in the clear.
+    Etcd,
 }
 
 /// How the way to the servers is.
@@ -146,6 +149,10 @@ impl Proxy {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             addresses.push(listener.local_addr()?);
             let (link, server) = (Arc::clone(&link), server.as_ref().to_owned());
+            let server = match protocol {
+                Protocol::Etcd => relay::listen(server, Arc::clone(&link)).await?.to_string(),
+                Protocol::Tcp | Protocol::ZooKeeper | Protocol::Redis => server,
+            };
             // It ends with the proxy, whose sender it looks at.
             drop(env.spawn(accept(listener, server, link)));
         }

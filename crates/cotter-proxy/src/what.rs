@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::etcd::EtcdOp;
 use crate::zookeeper::{OP_CONNECT, OP_MULTI, OPS_CREATE};
 
 /// What a request is, in the terms of its protocol.
@@ -18,6 +19,7 @@ pub(crate) enum Kind {
         /// Of the script it runs.
         digest: Option<String>,
     },
+    Etcd(EtcdOp),
 }
 
 /// Kinds of request. Each is of one protocol, but for the first few.
@@ -61,6 +63,8 @@ pub enum What {
     SetWatches,
     /// Any other opcode.
     Op(i32),
+    /// One of etcd's.
+    Etcd(EtcdOp),
 }
 
 impl What {
@@ -68,6 +72,7 @@ impl What {
     pub(crate) fn is(&self, kind: &Kind, scripts: &HashMap<String, &'static str>) -> bool {
         match kind {
             _ if *self == What::Any => true,
+            Kind::Etcd(op) => *self == What::Etcd(*op),
             Kind::ZooKeeper { op, detail } => self.is_zookeeper(*op, *detail),
             Kind::Redis { command, digest } => {
                 let script = digest.as_ref().and_then(|digest| scripts.get(digest));
@@ -91,7 +96,7 @@ impl What {
         const CHECK: i32 = 13;
         let is_ephemeral = |flags: i32| flags & 1 == 1;
         match self {
-            What::Any | What::Command(_) | What::Script(_) => false,
+            What::Any | What::Command(_) | What::Script(_) | What::Etcd(_) => false,
             What::Connect => op == OP_CONNECT,
             What::CloseSession => op == -11,
             What::Create => [1, 15, 19, 21].contains(&op),
