@@ -1,0 +1,15 @@
+//! The Redis store of cotter: fair locks with fencing tokens, beside every `SET NX PX` client.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code, unused_imports, reason = "the store that uses it comes next")]
+
+mod config;
+mod keys;
+mod link;
+mod percent;
+mod route;
+mod script;
+#[cfg(test)]
+mod testing;
+
+pub use config::{Dialect, LEASE};

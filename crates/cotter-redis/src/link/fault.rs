@@ -1,0 +1,122 @@
+//! How a request ended, if not with an answer that was hoped for.
+
+use cotter_core::{Error, Kind};
+
+use super::reply::{Refusal, Reply};
+
+/// Not sent, refused, or unknown. There is no fourth.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// No byte of it left: there is no connection. The error says why and what to do.
+    NotSent(Error),
+    /// The server answered that it will not. It did not happen.
+    Refused(Refusal),
+    /// It left, and its connection ended before the answer came. It may have happened.
+    Unknown(String),
+}
+
+impl Fault {
+    /// The server's code, where it answered.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Fault::Refused(refusal) => Some(refusal.code()),
+            Fault::NotSent(_) | Fault::Unknown(_) => None,
+        }
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self, Fault::Unknown(_))
+    }
+
+    /// The error of the contract, in the course of doing something.
+    pub(crate) fn into_error(self, doing: &str) -> Error {
+        match self {
+            Fault::NotSent(error) => {
+                let message = format!("{doing} failed: {}", error.message());
+                Error::new(error.kind(), message).with_source(error)
+            }
+            Fault::Unknown(how) => {
+                Error::new(Kind::Unreachable, format!("{doing} failed: {how}")).maybe_applied()
+            }
+            Fault::Refused(refusal) => refused(doing, &refusal),
+        }
+    }
+}
+
+/// The error for a server's refusal.
+pub(crate) fn refused(doing: &str, refusal: &Refusal) -> Error {
+    let (kind, advice) = meaning(refusal);
+    Error::new(kind, format!("{doing} failed: the server says {:?}{advice}", refusal.to_string()))
+}
+
+/// The error for an answer that no script of ours gives.
+pub(crate) fn strange(doing: &str, reply: &Reply) -> Error {
+    let mut shown = format!("{reply:?}");
+    if let Some((end, _)) = shown.char_indices().nth(200) {
+        shown.truncate(end);
+    }
+    // It was answered, so it may have happened.
+    Error::new(Kind::Store, format!("{doing} failed: the answer is strange: {shown}"))
+        .maybe_applied()
+}
+
+fn meaning(refusal: &Refusal) -> (Kind, &'static str) {
+    match refusal.code() {
+        "NOAUTH" => (
+            Kind::Denied,
+            "; give credentials: auth-file=/path, or user:password in COTTER_REDIS_AUTH",
+        ),
+        "WRONGPASS" => (Kind::Denied, "; the user or the password is not accepted"),
+        "NOPERM" => (Kind::Denied, "; the user's ACL lacks a right that the store's README lists"),
+        "WRONGTYPE" => (
+            Kind::Incompatible,
+            "; a key of another kind has this lock's name: use another name, or a prefix=",
+        ),
+        "READONLY" => (Kind::Unreachable, "; this server is a replica, and is asked no more"),
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "NOREPLICAS"
+        | "UNBLOCKED" | "FAILOVER" => (Kind::Unreachable, ""),
+        "MOVED" | "ASK" | "CROSSSLOT" => (
+            Kind::Config,
+            "; this server is part of a cluster: write redis-cluster:// for redis://",
+        ),
+        "OOM" => (
+            Kind::Store,
+            "; its memory is full: raise maxmemory, and see that locks are not evicted \
+             (maxmemory-policy noeviction)",
+        ),
+        "MISCONF" => (
+            Kind::Store,
+            "; it cannot write its snapshot to disk and refuses writes: free the disk, or see its \
+             log",
+        ),
+        "NOSCRIPT" => (Kind::Store, "; it forgot the script twice in a row"),
+        _ => (Kind::Store, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_says_what_to_do() {
+        for (sentence, kind) in [
+            ("NOAUTH Authentication required.", Kind::Denied),
+            ("NOPERM this user has no permissions", Kind::Denied),
+            ("WRONGTYPE Operation against a key", Kind::Incompatible),
+            ("READONLY You can't write against a read only replica.", Kind::Unreachable),
+            ("LOADING Redis is loading the dataset in memory", Kind::Unreachable),
+            ("OOM command not allowed", Kind::Store),
+            ("ERR unknown", Kind::Store),
+        ] {
+            let error = Fault::Refused(Refusal::new(sentence)).into_error("claiming");
+            assert_eq!(error.kind(), kind, "{sentence}");
+            assert!(!error.is_maybe_applied(), "{sentence}");
+            assert!(error.message().contains(sentence.split(' ').next().expect("a word")));
+        }
+        assert!(Fault::Unknown("cut".into()).into_error("x").is_maybe_applied());
+        let not_sent = Fault::NotSent(Error::new(Kind::Denied, "no"));
+        let error = not_sent.into_error("x");
+        assert_eq!((error.kind(), error.is_maybe_applied()), (Kind::Denied, false));
+    }
+}
