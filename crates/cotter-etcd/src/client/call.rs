@@ -1,0 +1,85 @@
+//! A request with one answer: on the wire that stands, within the limit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cotter_core::env::Moment;
+use http::HeaderValue;
+
+use super::error::Error;
+use super::method::Method;
+use super::stubs::{AuthenticateRequest, ResponseHeader};
+use super::wire::Wire;
+use super::{Core, Login};
+
+/// An answer, and when its request left.
+#[derive(Clone, Debug)]
+pub struct Answered<T> {
+    /// The answer.
+    pub value: T,
+    /// Before its request was sent.
+    pub sent_at: Moment,
+    /// The revision of the store when the answer was made.
+    pub revision: i64,
+    /// The term of the last entry that the answering member had applied.
+    pub term: u64,
+}
+
+impl Core {
+    pub(crate) async fn call<M: Method>(&self, request: &M) -> Result<Answered<M::Answer>, Error> {
+        let until = self.env.now().after(self.settings.limit);
+        let wire = self.wire(until).await?;
+        match self.call_on(&wire, request, until).await {
+            Err(error) if error.is_old_login() && self.settings.login.is_some() => {
+                self.log_in(&wire, until).await.map_err(Error::unsent)?;
+                self.call_on(&wire, request, until).await
+            }
+            other => other,
+        }
+    }
+
+    /// On this wire, until this moment.
+    pub(crate) async fn call_on<M: Method>(
+        &self,
+        wire: &Arc<Wire>,
+        request: &M,
+        until: Moment,
+    ) -> Result<Answered<M::Answer>, Error> {
+        let outcome = tokio::select! {
+            biased;
+            outcome = wire.unary::<M::Answer>(M::PATH, request) => outcome,
+            () = self.env.sleep_until(until) => {
+                Err(Error::Unknown(format!("nothing came within {:?}", self.settings.limit)))
+            }
+        };
+        match outcome {
+            Ok((value, sent_at)) => {
+                let ResponseHeader { revision, raft_term, .. } =
+                    M::header(&value).copied().unwrap_or_default();
+                Ok(Answered { value, sent_at, revision, term: raft_term })
+            }
+            Err(error) => {
+                // Another member may be better off. Where there is none, the pings say whether
+                // this connection is dead.
+                if error.is_of_the_member() && self.settings.servers.len() > 1 {
+                    wire.retire(&error.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gets a token for this wire.
+    pub(crate) async fn log_in(&self, wire: &Arc<Wire>, until: Moment) -> Result<(), Error> {
+        let Some(Login { user, password }) = &self.settings.login else { return Ok(()) };
+        // An old token beside the request would be refused as such.
+        wire.set_token(None);
+        let asking = AuthenticateRequest { name: user.clone(), password: password.clone() };
+        let answer = self.call_on(wire, &asking, until).await?;
+        let mut token = HeaderValue::from_maybe_shared(Bytes::from(answer.value.token))
+            .map_err(|_| Error::Unknown("a token that no header can hold".into()))?;
+        token.set_sensitive(true);
+        wire.set_token(Some(token));
+        Ok(())
+    }
+}
