@@ -6,14 +6,16 @@
 //!     curator/        curator.jar, lib/*.jar and `built-from`, the sources they were built from
 //!     kazoo/          a virtual environment of Python and `built-from`
 //!     redisson/ redis-python/ redis-node/   the same, for the clients of Redis
+//!     go/             interop, the program around etcd's client
 //!     logs/           what the programs wrote to their standard error
 //! ```
 //!
 //! Something is built again when its sources are not those in `built-from`, which is written last:
 //! a build that broke off is begun anew. Registries and mirrors are the machine's business: Maven,
-//! pip and npm are run as they are set up there. Versions are pinned in `pom.xml`,
-//! `requirements.txt` and `package-lock.json`. Tools that are missing are installed where that is
-//! possible (see [`cotter_servers::package`]); elsewhere the error says which package has them.
+//! pip, npm and go are run as they are set up there. Versions are pinned in `pom.xml`,
+//! `requirements.txt`, `package-lock.json` and `go.mod`. Tools that are missing are installed where
+//! that is possible (see [`cotter_servers::package`]); elsewhere the error says which package has
+//! them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -90,6 +92,14 @@ static REDIS_NODE: Part = Part {
     prepared: OnceLock::new(),
 };
 
+static GO: Part = Part {
+    name: "go",
+    sources: "go",
+    build: build_go,
+    command: |out| Command::new(out.join("interop")),
+    prepared: OnceLock::new(),
+};
+
 /// A program that is ready to be started, short of its server, and a file for what it says to
 /// nobody in particular.
 pub(crate) struct Ready {
@@ -111,6 +121,7 @@ pub(crate) fn prepare(client: &Client, run: &str) -> Result<Ready> {
         Client::Redisson => &REDISSON,
         Client::RedisPython => &REDIS_PYTHON,
         Client::RedisNode => &REDIS_NODE,
+        Client::Go => &GO,
         Client::Cotter(path) => {
             let log = log(&base, "cotter", run)?;
             return Ok(Ready { command: Command::new(path), log });
@@ -247,6 +258,13 @@ const FOR_NODE: Needs = Needs {
     packages: &["nodejs", "npm"],
 };
 
+const FOR_GO: Needs = Needs {
+    server: "a foreign client on Go",
+    programs: &["go"],
+    files: &[],
+    packages: &["golang-go"],
+};
+
 /// Python itself may be there without what makes environments; on Debian that is a package.
 const FOR_ENVIRONMENTS: Needs = Needs { files: &["/usr/share/doc/python3-venv"], ..FOR_PYTHON };
 
@@ -287,6 +305,16 @@ fn build_node(out: &Path) -> Result<()> {
     let mut command = bounded("npm");
     command.args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]);
     run(command.current_dir(out))
+}
+
+/// Modules are what `go.sum` says, or nothing is built.
+fn build_go(out: &Path) -> Result<()> {
+    FOR_GO.ensure()?;
+    let mut command = bounded("go");
+    command.args(["build", "-trimpath", "-mod=readonly", "-o"]).arg(out.join("interop")).arg(".");
+    // No C compiler is needed, and nothing but modules is fetched.
+    command.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local");
+    run(command.current_dir(sources().join(GO.sources)))
 }
 
 /// A command that is ended when it takes too long: a registry may not answer.

@@ -40,6 +40,8 @@ pub enum Client {
     RedisPython,
     /// node-redlock, on Node.
     RedisNode,
+    /// etcd's own client and its package concurrency, on Go.
+    Go,
     /// cotter, in the program at this path: `interop-peer`.
     Cotter(PathBuf),
 }

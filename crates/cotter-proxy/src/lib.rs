@@ -17,7 +17,7 @@
 //! With [`Protocol::Tcp`] bytes go through as they are. With the others the frames are understood:
 //! a request is known by what it asks and its reply by the number both carry, or by their order, so
 //! that the reply of one request can be lost *after* the server has carried it out, and no other.
-//! With [`Protocol::Etcd`] the same is so for the messages of gRPC streams; there a fault that holds
+//! With [`Protocol::Etcd`] that is so for the messages of gRPC streams; there a fault that holds
 //! something up holds up its own stream alone, and a reset may take along what else was under way.
 //!
 //! # What it promises
