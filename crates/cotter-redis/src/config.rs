@@ -287,7 +287,8 @@ impl Options {
             place,
             lease: self.lease.unwrap_or(LEASE),
             prefix: self.prefix.unwrap_or_default(),
-            is_fair: self.fair.unwrap_or(true),
+            // Redisson's locks know no line, unless it is asked for.
+            is_fair: self.fair.unwrap_or(self.dialect != Some(Dialect::Redisson)),
             dialect: self.dialect.unwrap_or_default(),
             wait_replicas: self.wait_replicas.unwrap_or(0),
             wait_timeout: self.wait_timeout.unwrap_or(WAIT_TIMEOUT),

@@ -7,9 +7,11 @@ mod config;
 mod keys;
 mod link;
 mod percent;
+mod redisson;
 mod route;
 mod script;
 #[cfg(test)]
 mod testing;
 
 pub use config::{Dialect, LEASE};
+pub use redisson::{RedissonSession, RedissonStore};

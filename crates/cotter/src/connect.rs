@@ -13,6 +13,7 @@ use crate::{Client, Error, Kind, Options, Result};
 /// | `local:` | this machine, in the user's own directory | `local` (default) |
 /// | `local:/srv/locks?flock=/var/lock` | the same, in that directory | `local` |
 /// | `memory:NAME` | this process, for tests | `memory` |
+/// | `redis://host:port?dialect=redisson` | a Redis server whose locks Redisson shares | `redis` |
 /// | `zookeeper://host:port,host:port/root?timeout=10s` | a ZooKeeper ensemble | `zookeeper` |
 #[derive(Clone, Debug)]
 pub struct Cotter {
@@ -54,6 +55,10 @@ impl Cotter {
             #[cfg(feature = "zookeeper")]
             "zookeeper" => {
                 Self::open(cotter_zookeeper::ZooKeeperStore::from_url(url)?, options).await
+            }
+            #[cfg(feature = "redis")]
+            _ if cotter_redis::RedissonStore::is_meant_by(url) => {
+                Self::open(cotter_redis::RedissonStore::from_url(url)?, options).await
             }
             #[allow(unreachable_patterns, reason = "reached for the features that are off")]
             "local" | "memory" | "zookeeper" => Err(Error::new(

@@ -137,5 +137,7 @@ pub use cotter_fence as fence;
 pub use cotter_local as local;
 #[cfg(feature = "memory")]
 pub use cotter_memory as memory;
+#[cfg(feature = "redis")]
+pub use cotter_redis as redis;
 #[cfg(feature = "zookeeper")]
 pub use cotter_zookeeper as zookeeper;

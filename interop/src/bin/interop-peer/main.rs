@@ -2,13 +2,16 @@
 //! let it work beside them. It ends with its input.
 //!
 //! A session is a [`Cotter`] and, for the counter of a stress, a client of its own: what the lock
-//! protects is written by other means than the lock.
+//! protects is written by other means than the lock. The server is a ZooKeeper's address, or
+//! `redis:` and the address of a Redis.
 //!
 //! ```text
 //!   stdin ── "7 s a lock mutex /t/x 1000" ──► obey, a task each ──► "7 ok granted 42 -" ── stdout
 //!                     │ session s, seat a        guards by session, seat, kind and path
 //! ```
 #![forbid(unsafe_code)]
+
+mod counters;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +20,7 @@ use std::time::Duration;
 use cotter::env::Env;
 use cotter::{Cotter, FencingToken, LockGuard, ReadGuard, WriteGuard};
 use cotter_interop::{Failure, Result};
-use cotter_zk::{Acl, CreateKind};
+use counters::{Counters, Redis};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 /// How long one turn of a stress may take; a line that stands still is a failure.
@@ -31,8 +34,8 @@ const IMPATIENT_MAX_US: u64 = 20_000;
 #[derive(Clone)]
 struct Session {
     cotter: Cotter,
-    counters: cotter_zk::Client,
-    /// Of the names of its locks, with a slash at its end.
+    counters: Arc<Counters>,
+    /// What stands before the names of its locks in their paths.
     root: String,
 }
 
@@ -52,7 +55,8 @@ struct Peer {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
-    let server = std::env::args().nth(1).ok_or(Failure::new("usage: interop-peer HOST:PORT"))?;
+    let server =
+        std::env::args().nth(1).ok_or(Failure::new("usage: interop-peer [redis:]HOST:PORT"))?;
     let peer = Arc::new(Peer {
         server,
         env: Env::system()?,
@@ -109,13 +113,24 @@ impl Peer {
     }
 
     async fn open(&self, name: &str, path: &str, options: &str) -> Result<String> {
-        let url = format!("zookeeper://{}{path}?{options}", self.server);
-        let servers = self.server.split(',').map(str::to_owned).collect();
-        let config = cotter_zk::Config::new(servers, Duration::from_secs(10));
-        let session = Session {
-            cotter: Cotter::connect(&url).await?,
-            counters: cotter_zk::Client::connect(&self.env, config).await?,
-            root: format!("{path}/"),
+        let session = match self.server.strip_prefix("redis:") {
+            // A path is a key, and a key a name.
+            Some(server) => Session {
+                cotter: Cotter::connect(&format!("redis://{server}?{options}")).await?,
+                counters: Arc::new(Counters::Redis(Redis::connect(server).await?)),
+                root: String::new(),
+            },
+            None => {
+                let url = format!("zookeeper://{}{path}?{options}", self.server);
+                let servers = self.server.split(',').map(str::to_owned).collect();
+                let config = cotter_zk::Config::new(servers, Duration::from_secs(10));
+                let client = cotter_zk::Client::connect(&self.env, config).await?;
+                Session {
+                    cotter: Cotter::connect(&url).await?,
+                    counters: Arc::new(Counters::ZooKeeper(client)),
+                    root: format!("{path}/"),
+                }
+            }
         };
         locked(&self.sessions).insert(name.to_owned(), session);
         Ok("open".to_owned())
@@ -207,24 +222,21 @@ impl Session {
 
     /// Steps into a room in which a holder shows itself while it holds: a reader as "r", a writer
     /// as "w", each permit as "p"; and out of it. Fails if those who are there may not be there
-    /// together. The list is not old: the own nodes were made after all that was done before the
-    /// grant.
+    /// together. The list is not old: the own entries were made after all that was done before
+    /// the grant.
     async fn show(&self, room: &str, role: &str, count: u32, permits: u32) -> Result<()> {
         let mut own = Vec::new();
         for _ in 0..count {
-            let kind = CreateKind::EphemeralSequential;
-            let node = format!("{room}/{role}");
-            let created = self.counters.create(&node, b"", kind, &[Acl::open()]).await?;
-            own.push(created.value.path);
+            own.push(self.counters.enter(self.cotter.env(), room, role).await?);
         }
-        let inside = self.counters.children(room).await?.value.0;
+        let inside = self.counters.inside(room).await?;
         let has_writer = inside.iter().any(|name| name.starts_with('w'));
         let is_crowded = role == "p" && inside.len() > permits as usize;
         if is_crowded || (has_writer && inside.len() > 1) {
             return Err(Failure::new(format!("together in {room}: {inside:?}")));
         }
-        for node in own {
-            self.counters.delete(&node, None).await?;
+        for entry in own {
+            self.counters.leave(room, &entry).await?;
         }
         Ok(())
     }
@@ -238,8 +250,7 @@ impl Session {
     /// write without asking for the version. Beside the count stands the token of the last holder.
     /// False if the goal was reached already.
     async fn increment(&self, counter: &str, goal: u64, token: FencingToken) -> Result<bool> {
-        let (data, _stat) = self.counters.data(counter).await?.value;
-        let text = String::from_utf8(data)?;
+        let text = self.counters.text(counter).await?;
         let (count, last) = text.split_once(' ').ok_or(Failure::new("a count and a token"))?;
         let (count, last): (u64, FencingToken) = (count.parse()?, last.parse()?);
         if token <= last {
@@ -248,7 +259,7 @@ impl Session {
         if count >= goal {
             return Ok(false);
         }
-        self.counters.set_data(counter, format!("{} {token}", count + 1).as_bytes(), None).await?;
+        self.counters.set(counter, &format!("{} {token}", count + 1)).await?;
         Ok(true)
     }
 }

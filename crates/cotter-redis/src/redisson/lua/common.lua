@@ -1,0 +1,117 @@
+-- What all scripts of this dialect share: the names that belong to a lock, and giving it back.
+--
+-- A lock of Redisson's is a hash under the lock's name, with a field for each owner and its count.
+--   RLock            <owner> -> count
+--   RReadWriteLock   mode -> read | write, <owner> -> count, <owner>:write -> count
+-- A lock of cotter's that is no read/write lock has the field mode -> lock besides, which
+-- Redisson's RLock does not look at, and which its RReadWriteLock waits for like for anybody else's
+-- mode.
+-- cotter's owners are claims, each with an id of its own, so their counts are always 1.
+
+local function before(prefix, name)
+    if string.find(name, '{', 1, true) then
+        return prefix .. ':' .. name
+    end
+    return prefix .. ':{' .. name .. '}'
+end
+
+local function behind(name, suffix)
+    if string.find(name, '{', 1, true) then
+        return name .. ':' .. suffix
+    end
+    return '{' .. name .. '}:' .. suffix
+end
+
+-- The key that says that a reader is alive. A reader that had none would be taken for dead by the
+-- next one of Redisson's that gives its lock back.
+local function alive_key(name, owner, count)
+    return behind(name, owner .. ':rwlock_timeout:' .. count)
+end
+
+local function holders_key(name)
+    return before('cotter:holders', name)
+end
+
+local function withdrawn_key(name, owner)
+    return before('cotter:withdrawn', name) .. ':' .. owner
+end
+
+local function evicted_key(name, owner)
+    return before('cotter:evicted', name) .. ':' .. owner
+end
+
+-- The field that a claim in this form has.
+local function field_of(form, owner)
+    if form == 'write' then
+        return owner .. ':write'
+    end
+    return owner
+end
+
+local function is_hash(name)
+    return redis.call('TYPE', name)['ok'] == 'hash'
+end
+
+-- Never shortens: somebody else's time may be longer.
+local function last_at_least(key, ms)
+    if redis.call('PTTL', key) < ms then
+        redis.call('PEXPIRE', key, ms)
+    end
+end
+
+-- Tells those who wait that the lock is free. Those of RLock and of RReadWriteLock listen to
+-- channels of their own; 0 wakes one waiter of each Redisson, 1 wakes all of them. The first in the
+-- line of a fair lock listens to itself alone.
+local function announce(name, form)
+    local channel = before('redisson_lock__channel', name)
+    redis.call('PUBLISH', channel, '0')
+    redis.call('PUBLISH', before('redisson_rwlock', name), form == 'read' and '0' or '1')
+    local first = redis.call('LINDEX', before('redisson_lock_queue', name), 0)
+    if first then
+        redis.call('PUBLISH', channel .. ':' .. first, '0')
+    end
+end
+
+-- How long the longest living of the readers still has. They may be Redisson's, with counts.
+local function readers_left_ms(name)
+    local longest = 0
+    local fields = redis.call('HGETALL', name)
+    for at = 1, #fields, 2 do
+        if fields[at] ~= 'mode' then
+            for count = 1, math.min(tonumber(fields[at + 1]) or 0, 1000) do
+                local left = redis.call('PTTL', alive_key(name, fields[at], count))
+                longest = math.max(longest, left)
+            end
+        end
+    end
+    return longest
+end
+
+-- Gives back what an owner has in this form. Says whether it had anything.
+local function give_back(name, form, owner)
+    redis.call('HDEL', holders_key(name), owner)
+    if form == 'read' then
+        redis.call('DEL', alive_key(name, owner, 1))
+    end
+    if not is_hash(name) or redis.call('HDEL', name, field_of(form, owner)) == 0 then
+        return false
+    end
+    if form == 'lock' and redis.call('HGET', name, 'mode') == 'lock' then
+        redis.call('HDEL', name, 'mode')
+    end
+    local others = redis.call('HLEN', name) - redis.call('HEXISTS', name, 'mode')
+    if others == 0 then
+        redis.call('DEL', name)
+        announce(name, form)
+    elseif form == 'read' then
+        -- The readers that stay keep it as long as the longest living of them.
+        local left = readers_left_ms(name)
+        if left > 0 then
+            redis.call('PEXPIRE', name, left)
+        elseif redis.call('HGET', name, 'mode') == 'read' then
+            redis.call('DEL', name)
+            announce(name, form)
+        end
+    end
+    return true
+end
