@@ -178,6 +178,11 @@ impl Link {
         Ok(())
     }
 
+    /// Has all later connections subscribe to a channel.
+    pub(crate) fn will_hear(&self, channel: &[u8]) {
+        self.live().channels.insert(channel.to_vec());
+    }
+
     /// Ends a subscription.
     pub(crate) async fn unsubscribe(&self, channel: &[u8]) -> Result<(), Fault> {
         self.live().channels.remove(channel);

@@ -60,7 +60,14 @@ pub(crate) struct Answered {
 
 /// A connection that lives, or has lived.
 #[derive(Clone)]
-pub(crate) struct Wire(Arc<Connection>);
+pub(crate) struct Wire(Arc<Connection>, Asking);
+
+/// Whether each request says first that it knows that its slot is still under way to this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    No,
+    Yes,
+}
 
 struct Connection {
     number: u64,
@@ -123,7 +130,7 @@ impl Wire {
         read_already: Vec<u8>,
         ear: Arc<dyn Ear>,
     ) -> (Self, Pump) {
-        let wire = Self(Arc::new(Connection {
+        let connection = Arc::new(Connection {
             number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             env: env.clone(),
             limit,
@@ -138,7 +145,8 @@ impl Wire {
                 is_timed: false,
                 why_over: None,
             }),
-        }));
+        });
+        let wire = Self(connection, Asking::No);
         let end = read_already.len();
         let mut buffer = read_already;
         buffer.resize(end + CHUNK, 0);
@@ -153,6 +161,12 @@ impl Wire {
             answers: Vec::new(),
         };
         (wire, pump)
+    }
+
+    /// The same connection for requests about a slot that is under way to this server: ASKING goes
+    /// before each.
+    pub(crate) fn asking(self) -> Self {
+        Self(self.0, Asking::Yes)
     }
 
     /// Its number, which no other connection of this process has.
@@ -243,6 +257,13 @@ impl Wire {
             return Err(Fault::NotSent(Error::new(Kind::Unreachable, why.clone())));
         }
         let is_alone = inner.pending.is_empty() && inner.out.is_empty();
+        if self.1 == Asking::Yes {
+            reply::write_command(&mut inner.out, &[b"ASKING"]);
+            // Nobody waits for its answer: the next one tells whether it was of any use.
+            let (unheard, _) = oneshot::channel();
+            let due = sent_at.after(limit);
+            inner.pending.push_back(Pending { due, is_confirmation: false, answer: unheard });
+        }
         write(&mut inner.out);
         inner.pending.push_back(Pending {
             due: sent_at.after(limit),

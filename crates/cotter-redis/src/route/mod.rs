@@ -5,19 +5,29 @@
 
 pub(crate) mod single;
 
+mod sentinel;
+
+mod cluster;
+
+mod map;
+
 use std::sync::Arc;
 
-use cotter_core::Result;
 use cotter_core::env::Env;
+use cotter_core::{Error, Kind, Result};
 
 use crate::config::{Config, Place};
 use crate::keys::Slot;
 use crate::link::{Ear, Fault, Link, Wire};
 
+use cluster::Cluster;
+
 /// The way to the servers of one store.
 pub(crate) enum Route {
-    /// One server.
+    /// One server, or the one that sentinels name.
     Single(Arc<Link>),
+    /// All primaries of a cluster.
+    Cluster(Arc<Cluster>),
 }
 
 impl Route {
@@ -29,34 +39,35 @@ impl Route {
         channel: &str,
         ear: Arc<dyn Ear>,
     ) -> Result<Self> {
-        match &config.place {
-            Place::Single(node) => {
-                let link = single::link(env, config, node, ear)?;
-                link.subscribe(channel.as_bytes())
-                    .await
-                    .map_err(|fault| fault.into_error("opening a session"))?;
-                Ok(Route::Single(link))
+        let link = match &config.place {
+            Place::Single(node) => single::link(env, config, node, ear)?,
+            Place::Sentinel { .. } => sentinel::link(env, config, ear)?,
+            Place::Cluster { .. } => {
+                return Cluster::open(env, config, channel, ear).await.map(Route::Cluster);
             }
-            Place::Sentinel { .. } | Place::Cluster { .. } | Place::Redlock(_) => {
-                Err(cotter_core::Error::new(
-                    cotter_core::Kind::Unsupported,
-                    "this kind of Redis set-up is not there yet",
-                ))
+            Place::Redlock(_) => {
+                return Err(Error::new(Kind::Config, "Redlock has a store of its own"));
             }
-        }
+        };
+        link.subscribe(channel.as_bytes())
+            .await
+            .map_err(|fault| fault.into_error("opening a session"))?;
+        Ok(Route::Single(link))
     }
 
     /// The connection that serves a slot now.
-    pub(crate) async fn wire(&self, _slot: Slot) -> Result<Wire, Fault> {
+    pub(crate) async fn wire(&self, slot: Slot) -> Result<Wire, Fault> {
         match self {
             Route::Single(link) => link.wire().await,
+            Route::Cluster(cluster) => cluster.wire(slot).await,
         }
     }
 
     /// The number of the connection that serves a slot now, if there is one.
-    pub(crate) fn live(&self, _slot: Slot) -> Option<Wire> {
+    pub(crate) fn live(&self, slot: Slot) -> Option<Wire> {
         match self {
             Route::Single(link) => link.live_wire(),
+            Route::Cluster(cluster) => cluster.live(slot),
         }
     }
 
@@ -70,6 +81,7 @@ impl Route {
                 }
                 false
             }
+            Route::Cluster(cluster) => cluster.follow(wire, fault).await,
         }
     }
 
@@ -77,6 +89,7 @@ impl Route {
     pub(crate) async fn primaries(&self) -> Result<Vec<Arc<Link>>> {
         match self {
             Route::Single(link) => Ok(vec![Arc::clone(link)]),
+            Route::Cluster(cluster) => cluster.primaries().await,
         }
     }
 
@@ -84,13 +97,18 @@ impl Route {
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         match self {
             Route::Single(link) => vec![Arc::clone(link)],
+            Route::Cluster(cluster) => cluster.links(),
         }
     }
 
     /// Ends all connections.
     pub(crate) fn close(&self) {
-        for link in self.links() {
-            link.close();
+        match self {
+            Route::Single(link) => link.close(),
+            Route::Cluster(cluster) => cluster.close(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

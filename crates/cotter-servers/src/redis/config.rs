@@ -148,8 +148,8 @@ pub(super) fn sentinel(home: &Path, port: u16, watched: &Watched<'_>) -> String 
     let mut lines = common(home, port);
     lines.push(format!("sentinel monitor {name} 127.0.0.1 {primary} {quorum}"));
     lines.push(format!("sentinel down-after-milliseconds {name} {silence_ms}"));
-    // Also how long a second try waits after one that failed.
-    lines.push(format!("sentinel failover-timeout {name} {}", silence_ms * 10));
+    // A further replacement waits for twice this time.
+    lines.push(format!("sentinel failover-timeout {name} {}", silence_ms * 3));
     if let Some(password) = password {
         lines.push(format!("sentinel auth-pass {name} {password}"));
     }
