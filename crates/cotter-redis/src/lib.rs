@@ -4,6 +4,8 @@
 #![allow(dead_code, unused_imports, reason = "the store that uses it comes next")]
 
 mod config;
+mod doctor;
+mod fence;
 mod keys;
 mod link;
 mod percent;
@@ -14,4 +16,6 @@ mod script;
 mod testing;
 
 pub use config::{Dialect, LEASE};
+pub use doctor::{Examination, Finding, Severity, examine};
+pub use fence::FencedKey;
 pub use redisson::{RedissonSession, RedissonStore};

@@ -97,6 +97,27 @@ pub(crate) fn channels(key: &str) -> [String; 2] {
     [before("redisson_lock__channel", key), before("redisson_rwlock", key)]
 }
 
+/// Whether a field of a hash is a holder's.
+pub(crate) fn is_holder(field: &str) -> bool {
+    Field::parse(field).is_some()
+}
+
+/// The line of the fair lock of this key.
+pub(crate) fn line_of(key: &str) -> String {
+    before("redisson_lock_queue", key)
+}
+
+/// Whether a key stands beside a lock, and is none.
+pub(crate) fn is_beside(key: &str) -> bool {
+    key.starts_with("redisson_") || key.contains(":rwlock_timeout:")
+}
+
+/// The keys of a lock that cotter uses, itself first.
+pub(crate) fn keys_beside(key: &str) -> Vec<String> {
+    let beside = ["redisson_lock_token", "cotter:holders"].map(|prefix| before(prefix, key));
+    [key.to_owned()].into_iter().chain(beside).collect()
+}
+
 /// A name with a prefix, as Redisson puts them together.
 fn before(prefix: &str, key: &str) -> String {
     if key.contains('{') { format!("{prefix}:{key}") } else { format!("{prefix}:{{{key}}}") }

@@ -49,5 +49,6 @@ mod script;
 mod session;
 mod store;
 
+pub(crate) use field::{is_beside, is_holder, keys_beside, line_of};
 pub use session::RedissonSession;
 pub use store::RedissonStore;

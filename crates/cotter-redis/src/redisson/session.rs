@@ -19,6 +19,7 @@ use super::hints::Hints;
 use super::store::valid_for;
 use super::{record, script};
 use crate::config::Config;
+use crate::fence::FencedKey;
 use crate::keys::OWN;
 use crate::link::{Answered, Fault, Link, Reply, State, Wire, strange};
 use crate::route::Route;
@@ -41,7 +42,7 @@ pub struct RedissonSession {
     pub(super) link: Arc<Link>,
     pub(super) prefix: String,
     pub(super) lease: Duration,
-    route: Route,
+    route: Arc<Route>,
     profile: Profile,
     bearer: Bearer,
     /// 16 hexadecimal digits.
@@ -104,7 +105,7 @@ impl RedissonSession {
             link,
             prefix: config.prefix.clone(),
             lease: config.lease,
-            route,
+            route: Arc::new(route),
             profile: profile.clone(),
             bearer: bearer.clone(),
             id,
@@ -112,6 +113,11 @@ impl RedissonSession {
             claims: Mutex::default(),
             pump: AsyncMutex::new(Pump { news, states, is_up: true }),
         })
+    }
+
+    /// A key that refuses a token lower than the highest it has seen.
+    pub fn fenced_key(&self, key: &str) -> FencedKey {
+        FencedKey::new(&self.route, key)
     }
 
     fn claims(&self) -> MutexGuard<'_, HashMap<ClaimId, Mine>> {
