@@ -14,6 +14,9 @@
 //!   zookeeper [PART]...
 //!             locks on ZooKeeper: beside raw frames, Curator, kazoo and another crate. It needs
 //!             more than Rust, so it is measured only when it is named
+//!   redis [PART]...
+//!             locks on Redis: beside raw sockets, the redis crate by hand, rslock, redis-py,
+//!             node-redlock and Redisson; measured only when it is named, too
 //! ```
 #![forbid(unsafe_code)]
 
@@ -23,6 +26,7 @@ mod engine;
 mod hand_over;
 mod local;
 mod measure;
+mod redis;
 mod run;
 mod waiters;
 mod zookeeper;
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
         ["hold-in-turns", rest @ ..] => hand_over::hold_in_turns(rest),
         ["wait-in-line", count] => waiters::wait_in_line(count),
         ["drive-zookeeper", kind] => zookeeper::drive(kind),
+        ["drive-redis", kind] => redis::drive(kind),
+        ["redis", parts @ ..] => redis::bench(parts),
         ["zookeeper", parts @ ..] => zookeeper::bench(parts),
         [] => ALL.iter().try_for_each(|name| bench(name)),
         names => names.iter().try_for_each(|name| bench(name)),
@@ -61,9 +67,10 @@ fn bench(name: &str) -> Outcome<()> {
         "local" => local::bench().and_then(|()| hand_over::bench()),
         "waiters" => waiters::bench(),
         "run" => run::bench(),
-        _ => {
-            Err(format!("there is no bench {name:?}; there are {}, zookeeper", ALL.join(", "))
-                .into())
-        }
+        _ => Err(format!(
+            "there is no bench {name:?}; there are {}, redis, zookeeper",
+            ALL.join(", ")
+        )
+        .into()),
     }
 }

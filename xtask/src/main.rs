@@ -24,7 +24,8 @@ usage: cargo xtask tidy
        cargo xtask test [--quick]
        cargo xtask servers
        cargo xtask bench [engine | local | waiters | run]...
-       cargo xtask bench zookeeper [u1 | d64 | r8 | r64 | c8 | c64 | trips | held]...";
+       cargo xtask bench zookeeper [u1 | d64 | r8 | r64 | c8 | c64 | trips | held]...
+       cargo xtask bench redis [u1 | d64 | r8 | r64 | c8 | c64 | redlock | trips | idle]...";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

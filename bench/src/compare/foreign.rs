@@ -49,8 +49,26 @@ pub(crate) fn python(name: &str) -> Outcome<Command> {
         fetch(pip.arg("--requirement").arg(&requirements), &dir)
     })?;
     let mut driver = Command::new(python);
-    driver.arg(sources.join("driver.py"));
+    // What all drivers in Python have in common lies beside their folders.
+    driver.arg(sources.join("driver.py")).env("PYTHONPATH", sources.join(".."));
+    driver.env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(driver)
+}
+
+/// A driver on Node.js. The packages are found beside it, so it is copied to where they are.
+pub(crate) fn node(name: &str) -> Outcome<Command> {
+    let (sources, dir) = places(name)?;
+    let (needs, driver) = (sources.join("package.json"), dir.join("driver.mjs"));
+    once(&dir, &needs, || {
+        fs::copy(&needs, dir.join("package.json"))?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        fetch(npm.arg(&dir), &dir)
+    })?;
+    fs::copy(sources.join("driver.mjs"), &driver)?;
+    let mut node = Command::new("node");
+    node.arg(driver);
+    Ok(node)
 }
 
 /// Where the driver's sources are, and where what it needs is kept.

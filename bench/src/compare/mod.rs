@@ -81,10 +81,12 @@ pub(crate) trait Field: Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
     pub(crate) requests: f64,
+    /// The time they say they spent on them; 0 where they do not say.
+    pub(crate) micros: f64,
 }
 
 impl Count {
     pub(crate) fn less(self, that: Count) -> Count {
-        Count { requests: self.requests - that.requests }
+        Count { requests: self.requests - that.requests, micros: self.micros - that.micros }
     }
 }

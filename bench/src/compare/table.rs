@@ -8,6 +8,7 @@ use crate::measure::{Figures, target};
 
 /// How much longer the first time is, which does not count.
 const FIRST_FACTOR: u32 = 5;
+const FIRST_MILLIS_MAX: u32 = 600;
 
 /// The runs of every kind that could be measured, in the order in which they are shown.
 #[derive(Debug)]
@@ -32,6 +33,21 @@ impl Table {
         passes: u32,
         work: &Work,
     ) -> Outcome<Self> {
+        // What is long already is only repeated.
+        let factor =
+            if work.millis >= FIRST_MILLIS_MAX && work.rounds == 0 { 1 } else { FIRST_FACTOR };
+        Self::measure_after(peers, part, kinds, factor, passes, work)
+    }
+
+    /// The same, where the time that does not count is so much longer.
+    pub(crate) fn measure_after<F: Field>(
+        peers: &mut Peers<F>,
+        part: &str,
+        kinds: &[&'static str],
+        first_factor: u32,
+        passes: u32,
+        work: &Work,
+    ) -> Outcome<Self> {
         let mut rows = Vec::new();
         for kind in kinds {
             let work = Work { path: peers.field.make_path(part, kind)?, ..work.clone() };
@@ -39,7 +55,7 @@ impl Table {
         }
         for pass in 0..=passes {
             for (kind, work, runs) in &mut rows {
-                let factor = if pass == 0 { FIRST_FACTOR } else { 1 };
+                let factor = if pass == 0 { first_factor } else { 1 };
                 let (millis, rounds) = (factor * work.millis, factor * work.rounds);
                 if let Some(run) = peers.run(kind, &Work { millis, rounds, ..work.clone() })
                     && pass > 0

@@ -32,6 +32,8 @@ pub(crate) struct Work {
     pub(crate) hold_micros: u32,
 }
 
+/// Longer than a request is on its way, during which nobody has a place in the line.
+const CLEARLY_NANOS: u64 = 1_000_000;
 /// From here on a hold sleeps.
 const SLEEP_MICROS_MIN: u32 = 1_000;
 
@@ -104,6 +106,7 @@ impl Hold {
 #[derive(Debug)]
 pub(crate) struct Run {
     names: u32,
+    tasks: u32,
     holds: Vec<Hold>,
     /// Of the driver's process, all its threads.
     cpu_micros: f64,
@@ -124,7 +127,7 @@ impl Run {
         if holds.is_empty() {
             return Err("nobody held the lock".into());
         }
-        let run = Self { names: work.names, holds, cpu_micros, count };
+        let run = Self { names: work.names, tasks: work.tasks, holds, cpu_micros, count };
         for holds in run.by_name() {
             if holds.windows(2).any(|pair| pair[1].acquired < pair[0].releasing) {
                 return Err("TWO HELD THE LOCK AT ONCE".into());
@@ -164,6 +167,51 @@ impl Run {
 
     pub(crate) fn requests(&self) -> f64 {
         self.count.requests / self.holds.len() as f64
+    }
+
+    /// The time that the servers say they spent on a hold.
+    pub(crate) fn server_micros(&self) -> f64 {
+        self.count.micros / self.holds.len() as f64
+    }
+
+    /// Milliseconds from the first who asked to the last who was done.
+    pub(crate) fn span_ms(&self) -> f64 {
+        self.holds.len() as f64 * 1e3 / self.rate()
+    }
+
+    /// Microseconds of both: what a cycle takes, without what is done between.
+    pub(crate) fn cycles(&self) -> Figures {
+        let both =
+            |hold: &Hold| micros(hold.asked, hold.acquired) + micros(hold.releasing, hold.released);
+        self.holds.iter().map(both).collect()
+    }
+
+    /// Of one lock: how much oftener the one who had it most had it than the one who had it least.
+    pub(crate) fn unfairness(&self) -> f64 {
+        let mut counts = vec![0u32; self.tasks as usize];
+        for hold in &self.holds {
+            counts[hold.task as usize] += 1;
+        }
+        let most = counts.iter().max().copied().unwrap_or(0);
+        f64::from(most - counts.iter().min().copied().unwrap_or(0))
+    }
+
+    /// Of one lock: of a hundred holds, how many were waited for while somebody had the lock who
+    /// had asked for it clearly later.
+    pub(crate) fn overtaken_percent(&self) -> f64 {
+        let (mut latest, mut overtaken) = (0, 0u32);
+        // They are in the order in which they were had.
+        for hold in &self.holds {
+            overtaken += u32::from(latest > hold.asked + CLEARLY_NANOS);
+            latest = latest.max(hold.asked);
+        }
+        f64::from(overtaken) * 100.0 / self.holds.len() as f64
+    }
+
+    /// Of one lock: changes of holder in a second, over all of the run.
+    pub(crate) fn all_changes(&self) -> f64 {
+        let changes = self.holds.windows(2).filter(|pair| pair[0].task != pair[1].task).count();
+        changes as f64 * 1e3 / self.span_ms()
     }
 
     /// Microseconds from the holder giving back to the next one having it, where the next one was
@@ -216,10 +264,10 @@ fn micros(from: u64, to: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const COUNT: Count = Count { requests: 12.0 };
+    const COUNT: Count = Count { requests: 12.0, micros: 6.0 };
 
     fn work(names: u32) -> Work {
-        Work::parse(&format!("h:1 /p 2 4 {names} 0 100 0")).expect("work")
+        Work::parse(&format!("h:1 /p 2 2 {names} 0 100 0")).expect("work")
     }
 
     /// Each hold is asked for, had, and given back, by whom.
@@ -233,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        assert_eq!(work(3).to_string(), "h:1 /p 2 4 3 0 100 0");
+        assert_eq!(work(3).to_string(), "h:1 /p 2 2 3 0 100 0");
         let said = "1 20 30 40 50";
         assert_eq!(Hold::parse(said).expect("a hold").to_string(), said);
         for wrong in ["", "1 2 3 4", "1 2 3 4 5 6", "1 2 3 4 x"] {
@@ -259,7 +307,9 @@ mod tests {
         assert_eq!(run.hand_overs().at(0.0), 5.0);
         assert_eq!(run.hand_overs().at(1.0), 5.0);
         assert_eq!(run.acquires().at(0.0), 0.001);
-        assert_eq!((run.cpu_micros(), run.requests()), (8.0 / 3.0, 4.0));
+        assert_eq!((run.cpu_micros(), run.requests(), run.server_micros()), (8.0 / 3.0, 4.0, 2.0));
+        assert_eq!(run.span_ms(), 0.027);
+        assert_eq!(run.all_changes(), 2e9 / 27_000.0);
     }
 
     #[test]
@@ -270,6 +320,17 @@ mod tests {
         let (rate, difference) = run(1, &turns).expect("a run").changes().expect("changes");
         assert_eq!(difference, 2.0);
         assert!((rate - 2.0 / 3.0).abs() < 1e-9, "{rate}");
-        assert!(run(1, &turns[..2]).expect("a run").changes().is_err());
+        let one = run(1, &turns[..3]).expect("a run");
+        assert!(one.changes().is_err(), "it was always the same one");
+        assert_eq!(one.unfairness(), 3.0);
+    }
+
+    #[test]
+    fn who_asked_later_and_had_it_earlier_has_overtaken() {
+        let ms = 1_000_000;
+        let holds = [(0, 0, 1, 2), (1, 3 * ms, 4 * ms, 4 * ms), (0, 2, 5 * ms, 5 * ms)];
+        assert_eq!(run(1, &holds).expect("a run").overtaken_percent(), 100.0 / 3.0);
+        let holds = [(0, 0, 1, 2), (1, 5, 6, 7), (0, 2, 8, 9)];
+        assert_eq!(run(1, &holds).expect("a run").overtaken_percent(), 0.0, "that is their way");
     }
 }

@@ -27,6 +27,10 @@ pub(crate) trait Locks: Sized + 'static {
 
     async fn connect(work: &Work) -> Outcome<Self>;
     fn lock(&self, name: &str) -> Outcome<Self::Lock>;
+    /// What has to be so before the lock is asked for, and takes none of its time.
+    fn prepare(_lock: &Self::Lock) -> impl Future<Output = Try<()>> + Send {
+        std::future::ready(Ok(()))
+    }
     fn acquire(lock: &Self::Lock) -> impl Future<Output = Try<Self::Guard>> + Send;
     fn release(guard: Self::Guard) -> impl Future<Output = Try<()>> + Send;
     async fn close(self) -> Outcome<()>;
@@ -119,6 +123,7 @@ async fn take_turns<L: Locks>(turns: Turns<L::Lock>) -> Try<Vec<Hold>> {
         if work.rounds > 0 {
             barrier.wait().await;
         }
+        L::prepare(&lock).await?;
         let asked = now_nanos();
         let guard = L::acquire(&lock).await?;
         let acquired = now_nanos();

@@ -78,10 +78,10 @@ impl Field for Server {
     }
 
     fn count(&self, _kind: &'static str) -> Outcome<Count> {
-        Ok(Count { requests: self.received()? })
+        Ok(Count { requests: self.received()?, micros: 0.0 })
     }
 
     fn own_count(&self) -> Count {
-        Count { requests: self.own_packets }
+        Count { requests: self.own_packets, micros: 0.0 }
     }
 }
