@@ -8,10 +8,13 @@ mod doctor;
 mod fence;
 mod keys;
 mod link;
+mod own;
 mod percent;
 mod redisson;
 mod route;
 mod script;
+mod session;
+mod store;
 #[cfg(test)]
 mod testing;
 
@@ -19,3 +22,5 @@ pub use config::{Dialect, LEASE};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use fence::FencedKey;
 pub use redisson::{RedissonSession, RedissonStore};
+pub use session::{Place, RedisSession};
+pub use store::RedisStore;

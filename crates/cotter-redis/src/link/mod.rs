@@ -192,15 +192,20 @@ impl Link {
         }
     }
 
-    /// How long it is until a dial makes sense. Zero while there is a connection.
-    pub(crate) async fn pause(&self) -> Duration {
-        let dialing = self.dialing.lock().await;
-        match &dialing.last {
-            Some((at, ..)) if self.live_wire().is_none() => {
-                at.after(dialing.pause()).since(self.env.now())
-            }
-            _ => Duration::ZERO,
+    /// Waits until a dial makes sense again.
+    pub(crate) async fn wait_pause(&self) {
+        let until = {
+            let dialing = self.dialing.lock().await;
+            dialing.last.as_ref().map(|(at, ..)| at.after(dialing.pause()))
+        };
+        if let Some(until) = until {
+            self.env.sleep_until(until).await;
         }
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.live().is_closed
     }
 
     /// Ends the connection and dials no more. What is in flight is unknown.

@@ -405,7 +405,7 @@ impl Pump {
                 State::Up(_) | State::Down => {}
             }
             let dial = async {
-                env.sleep(link.pause().await).await;
+                link.wait_pause().await;
                 // Its failure is told to those who ask for something.
                 drop(link.wire().await);
             };

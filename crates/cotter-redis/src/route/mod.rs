@@ -3,23 +3,23 @@
 //! A single server has one link for all keys; a sentinel's primary too, whose place is found anew
 //! at each dial; a cluster has one for each primary, and keys go by their slot.
 
-pub(crate) mod single;
-
-mod sentinel;
-
 mod cluster;
-
 mod map;
+mod news;
+mod sentinel;
+pub(crate) mod single;
 
 use std::sync::Arc;
 
+use cotter_core::contract::Event;
 use cotter_core::env::Env;
 use cotter_core::{Error, Kind, Result};
+
+pub(crate) use news::Seen;
 
 use crate::config::{Config, Place};
 use crate::keys::Slot;
 use crate::link::{Ear, Fault, Link, Wire};
-
 use cluster::Cluster;
 
 /// The way to the servers of one store.
@@ -91,6 +91,11 @@ impl Route {
             Route::Single(link) => Ok(vec![Arc::clone(link)]),
             Route::Cluster(cluster) => cluster.primaries().await,
         }
+    }
+
+    /// Whether keys of different slots may need different servers.
+    pub(crate) fn is_by_slot(&self) -> bool {
+        matches!(self, Route::Cluster(_))
     }
 
     /// The links that are looked after: a session is disconnected while one of them is.

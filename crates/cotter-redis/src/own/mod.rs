@@ -1,0 +1,217 @@
+//! The own layout: fair lines and tokens, on keys that every `SET NX PX` client excludes us by.
+//!
+//! # The protocol
+//!
+//! The lock's key is a plain string, named as the lock. Absent, it is free. Whoever holds it alone
+//! has written it, with its lease as the key's own expiry; so a dead holder is gone by the server's
+//! clock, and a client of any make that tests for the key's existence is excluded, as we are by
+//! one of its. Beside it lie, in the same slot, the claims that wait or share it, their order, and
+//! until when each lives (`keys`, `script/line.lua`).
+//!
+//! ```text
+//!   claim ──── nobody there ──► token                              one call, one answer
+//!     └─────── somebody ──► queued ─┐
+//!                                   │   the holder's withdrawal lets in the first that lives,
+//!   wait ◄── "g:<id>:<token>" ◄─────┤   writes the key for it, and publishes to its session alone
+//!     ▲                             │
+//!     └─ renew: one call for all claims; it also lets in whoever is next where a holder died, and
+//!        tells what was missed. A message that is lost costs a renewal's time, and nothing else.
+//! ```
+//!
+//! Every step is one script, so nobody sees half of one. All scripts let in whoever is next as far
+//! as they touch a line at all: whoever comes repairs what the dead left, and a dead waiter costs
+//! one removal.
+//!
+//! # The token
+//!
+//! `max(counter + 1, the server's time in microseconds)`, and that is the counter from then on. It
+//! rises with each grant while the counter is kept, whatever the server's clock does. If the counter
+//! was lost (a failover to a replica that had not heard of it, a restart without persistence), it
+//! still rises as long as the clocks of the old and the new server agree better than the time that
+//! passed. So a fenced resource refuses the late write also after a failover that forgot the lock.
+//!
+//! # A claim that comes late
+//!
+//! Commands on one connection stay in order, so a withdrawal that follows its claim on the same
+//! connection finds what the claim did. On another connection the claim may still be on its way;
+//! then the withdrawal leaves a mark that refuses it (`t:<id>`). Looking again (`wait`) never makes
+//! a place where there is none.
+//!
+//! # Whom nobody tells
+//!
+//! A foreign client publishes nothing when it lets go. So the first in line, and nobody else, looks
+//! again after a pause while a foreign client holds the lock: 50 ms, doubling to 500 ms, and no later
+//! than that client's key expires. That pause is the only timer of this store.
+
+mod about;
+mod claim;
+mod close;
+mod evict;
+mod look;
+mod names;
+mod renew;
+mod replicas;
+mod tickets;
+mod wait;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use cotter_core::Result;
+use cotter_core::contract::{Bearer, Event, FencingToken, Grant, Lease, Profile};
+use cotter_core::env::{Env, Moment};
+use tokio::sync::Mutex as AsyncMutex;
+
+pub(crate) use tickets::Ticket;
+
+use crate::config::Config;
+use crate::keys::Slot;
+use crate::link::{Answered, Fault};
+use crate::route::{Route, Seen};
+use crate::script::Script;
+use about::About;
+use tickets::Tickets;
+
+/// How often a request is sent another way in a row, because the servers said so.
+const WAYS_MAX: u32 = 5;
+
+struct Scripts {
+    claim: Script,
+    withdraw: Script,
+    renew: Script,
+    evict: Script,
+    look: Script,
+}
+
+const LINE: &str = include_str!("script/line.lua");
+
+fn scripts() -> &'static Scripts {
+    static SCRIPTS: OnceLock<Scripts> = OnceLock::new();
+    SCRIPTS.get_or_init(|| Scripts {
+        claim: Script::new(&[
+            include_str!("script/claim_fast.lua"),
+            LINE,
+            include_str!("script/claim.lua"),
+        ]),
+        withdraw: Script::new(&[
+            include_str!("script/withdraw_fast.lua"),
+            LINE,
+            include_str!("script/withdraw.lua"),
+        ]),
+        renew: Script::new(&[LINE, include_str!("script/renew.lua")]),
+        evict: Script::new(&[LINE, include_str!("script/evict.lua")]),
+        look: Script::new(&[include_str!("script/look.lua")]),
+    })
+}
+
+/// A session in the own layout.
+pub(crate) struct OwnSession {
+    env: Env,
+    config: Config,
+    profile: Profile,
+    route: Route,
+    tickets: Arc<Tickets>,
+    about: About,
+    /// 16 hexadecimal digits.
+    session: String,
+    /// The lease in milliseconds, as scripts take it.
+    lease_ms: String,
+    valid_for: Duration,
+    seen: AsyncMutex<Seen>,
+}
+
+impl OwnSession {
+    /// Opens a session: connects, and subscribes to its own channel.
+    pub(crate) async fn open(
+        env: &Env,
+        config: &Config,
+        bearer: &Bearer,
+        profile: Profile,
+    ) -> Result<Self> {
+        let session = format!("{:016x}", env.random());
+        let tickets = Arc::new(Tickets::default());
+        let channel = format!("cotter:wake:{session}");
+        let ear: Arc<dyn crate::link::Ear> = Arc::clone(&tickets) as _;
+        let route = Route::open(env, config, &channel, ear).await?;
+        let profile = crate::store::seen_profile(&route, profile).await?;
+        let seen = AsyncMutex::new(route.seen());
+        Ok(Self {
+            env: env.clone(),
+            profile,
+            tickets,
+            about: About::new(bearer),
+            session,
+            lease_ms: config.lease.as_millis().to_string(),
+            valid_for: valid_for(config.lease),
+            config: config.clone(),
+            route,
+            seen,
+        })
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// `f` or `u`, as scripts take it.
+    fn fairness(&self) -> &'static [u8] {
+        if self.config.is_fair { b"f" } else { b"u" }
+    }
+
+    /// The lease of what was proven by a request that left at this moment (law 4).
+    fn lease(&self, sent_at: Moment) -> Lease {
+        Lease::Until(sent_at.after(self.valid_for))
+    }
+
+    fn grant(&self, token: FencingToken, sent_at: Moment) -> Grant {
+        Grant { token, lease: self.lease(sent_at) }
+    }
+
+    /// Runs a script on the server that has the slot.
+    async fn call(
+        &self,
+        slot: Slot,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Answered, Fault> {
+        let mut ways = 0;
+        loop {
+            let wire = self.route.wire(slot).await?;
+            match wire.call(script, keys, args).await {
+                Err(fault) if ways < WAYS_MAX && self.route.follow(&wire, &fault).await => {
+                    ways += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    pub(crate) async fn event(&self) -> Event {
+        let mut seen = self.seen.lock().await;
+        loop {
+            if let Some(event) = self.tickets.take_news() {
+                return event;
+            }
+            tokio::select! {
+                biased;
+                () = self.tickets.wait_news() => {}
+                event = self.route.news(&mut seen) => return event,
+            }
+        }
+    }
+}
+
+/// How long a proof is good for: the lease without a margin for clocks that run differently.
+pub(crate) fn valid_for(lease: Duration) -> Duration {
+    lease - (lease / 10).max(Duration::from_millis(20))
+}
+
+/// A token that a script answered.
+fn token(number: i64) -> Option<FencingToken> {
+    u64::try_from(number).ok().filter(|number| *number > 0).map(FencingToken::new)
+}

@@ -1,0 +1,179 @@
+//! Renewing: one script call for all claims of the session, and what it tells.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cotter_core::contract::{ClaimId, Renewal, Why};
+use cotter_core::env::Moment;
+use cotter_core::{Error, Kind, Result};
+
+use super::tickets::{Ticket, Turn};
+use super::{OwnSession, WAYS_MAX, scripts, token};
+use crate::keys::Slot;
+use crate::link::{Answered, Fault, Flight, Reply, Wire, refused, strange};
+
+/// So many claims are renewed by one call: a script of this size holds the server up for a
+/// millisecond or two. More are several calls in one flight.
+const CHUNK: usize = 500;
+
+const DOING: &str = "renewing";
+
+/// Claims that one call renews.
+type Chunk = Vec<Arc<Ticket>>;
+
+impl OwnSession {
+    pub(crate) async fn renew(&self, live: &[ClaimId]) -> Result<Renewal> {
+        let mut gone = Vec::new();
+        let mut tickets = Vec::with_capacity(live.len());
+        for id in live {
+            match self.tickets.find(*id) {
+                Some(ticket) => tickets.push(ticket),
+                None => gone.push((*id, Why::Vanished)),
+            }
+        }
+        let asked_at = self.env.now();
+        let mut chunks = self.chunks(tickets);
+        let mut sent_at = asked_at;
+        // Usually once; again for what the servers have moved meanwhile.
+        for _ in 0..=WAYS_MAX {
+            let flights = self.start_all(&chunks).await?;
+            let mut again = Vec::new();
+            let landings =
+                flights.into_iter().map(|(wire, flight)| async { (wire, flight.landed().await) });
+            let landed = futures_util::future::join_all(landings).await;
+            for (chunk, (wire, answer)) in chunks.into_iter().zip(landed) {
+                match self.landed(&wire, &chunk, answer).await {
+                    Ok(answered) => {
+                        sent_at = sent_at.min(answered.sent_at);
+                        self.apply(&chunk, &answered, &mut gone)?;
+                    }
+                    Err(fault) if self.route.follow(&wire, &fault).await => again.push(chunk),
+                    Err(fault) => return Err(fault.into_error(DOING)),
+                }
+            }
+            if again.is_empty() {
+                return Ok(Renewal { lease: self.lease(sent_at), gone });
+            }
+            chunks = again;
+        }
+        Err(Error::new(Kind::Unreachable, "renewing failed: the servers go on moving the locks"))
+    }
+
+    /// Claims of one lock stand together; those of one slot are one call in a cluster.
+    fn chunks(&self, mut tickets: Vec<Arc<Ticket>>) -> Vec<Chunk> {
+        tickets.sort_by(|one, other| one.keys.lock.cmp(&other.keys.lock));
+        let mut by_slot: BTreeMap<Option<Slot>, Chunk> = BTreeMap::new();
+        for ticket in tickets {
+            let slot = self.route.is_by_slot().then_some(ticket.keys.slot);
+            by_slot.entry(slot).or_default().push(ticket);
+        }
+        by_slot.values().flat_map(|chunk| chunk.chunks(CHUNK)).map(<[_]>::to_vec).collect()
+    }
+
+    async fn start_all(&self, chunks: &[Chunk]) -> Result<Vec<(Wire, Flight)>> {
+        let mut flights = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let sent = async {
+                let wire = self.route.wire(chunk[0].keys.slot).await?;
+                let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
+                let flight = self.start_renewal(&wire, &tickets)?;
+                Ok((wire, flight))
+            };
+            flights.push(sent.await.map_err(|fault: Fault| fault.into_error(DOING))?);
+        }
+        Ok(flights)
+    }
+
+    /// Sends one call.
+    pub(super) fn start_renewal(&self, wire: &Wire, tickets: &[&Ticket]) -> Result<Flight, Fault> {
+        let (keys, words) = self.renewal_words(tickets);
+        let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        wire.start_call(&scripts().renew, &keys, &args)
+    }
+
+    fn renewal_words<'a>(&self, tickets: &[&'a Ticket]) -> (Vec<&'a [u8]>, Vec<String>) {
+        let keys = tickets.iter().flat_map(|ticket| ticket.keys.all()).collect();
+        let fairness = if self.config.is_fair { "f" } else { "u" };
+        let mut words = vec![self.lease_ms.clone(), fairness.to_owned()];
+        words.extend(tickets.iter().map(|ticket| {
+            let is_held = matches!(ticket.known().turn, Turn::Holds(_));
+            format!("{}{}", if is_held { 'h' } else { 'w' }, ticket.id)
+        }));
+        (keys, words)
+    }
+
+    /// The answer; the text is sent where the script is not known.
+    async fn landed(
+        &self,
+        wire: &Wire,
+        chunk: &Chunk,
+        answer: Result<Answered, Fault>,
+    ) -> Result<Answered, Fault> {
+        match answer {
+            Err(fault) if fault.code() == Some("NOSCRIPT") => {
+                let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
+                let (keys, words) = self.renewal_words(&tickets);
+                let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+                wire.call(&scripts().renew, &keys, &args).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Notes what a call told.
+    fn apply(
+        &self,
+        chunk: &Chunk,
+        answered: &Answered,
+        gone: &mut Vec<(ClaimId, Why)>,
+    ) -> Result<()> {
+        let odd = || strange(DOING, &answered.reply);
+        let news = answered.reply.list().ok_or_else(odd)?;
+        let is_behind_foreign = |index: usize| {
+            news.chunks_exact(3).any(|triple| {
+                triple[0].int() == Some(index as i64 + 1) && triple[1].str() == Some("f")
+            })
+        };
+        for (index, ticket) in chunk.iter().enumerate() {
+            cover(ticket, answered.sent_at, is_behind_foreign(index));
+        }
+        for triple in news.chunks(3) {
+            let [index, letter, what] = triple else { return Err(odd()) };
+            let index = index.int().and_then(|index| usize::try_from(index - 1).ok());
+            let ticket = index.and_then(|index| chunk.get(index)).ok_or_else(odd)?;
+            match (letter.str(), what) {
+                (Some("g"), what) => {
+                    let token = what.int().and_then(token).ok_or_else(odd)?;
+                    ticket.learn(|known| {
+                        if matches!(known.turn, Turn::Asked | Turn::Waits) {
+                            known.turn = Turn::Holds(token);
+                        }
+                    });
+                }
+                (Some("x"), words) => {
+                    let why = match words.str() {
+                        Some(words) => Why::Evicted(words.to_owned()),
+                        None => Why::Vanished,
+                    };
+                    ticket.learn(|known| known.turn = Turn::Gone(why.clone()));
+                    gone.push((ticket.id, why));
+                }
+                (Some("f"), Reply::Int(ms)) => {
+                    ticket.learn(|known| known.behind_foreign = Some(*ms));
+                }
+                (_, Reply::Error(refusal)) => return Err(refused(DOING, refusal)),
+                _ => return Err(odd()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A claim was proven by a request that left at this moment.
+fn cover(ticket: &Ticket, sent_at: Moment, is_behind_foreign: bool) {
+    let mut known = ticket.known();
+    known.covered_at = known.covered_at.max(sent_at);
+    if !is_behind_foreign {
+        known.behind_foreign = None;
+    }
+}

@@ -1,0 +1,82 @@
+-- claim, the rest: somebody is there, or was, or the lock is to be shared.
+at(1)
+local id, fairness = ARGV[1], ARGV[7]
+local claim = {
+  mode = ARGV[3], count = tonumber(ARGV[4]), limit = tonumber(ARGV[5]), lease = tonumber(ARGV[2]),
+  token = 0, since = now, session = ARGV[8], about = ARGV[9],
+}
+
+local held, value = holder()
+-- The same claim once more gets the same answer, and lives on.
+if held == 'one' and string.sub(value, 8, 39) == id then
+  redis.call('pexpire', K, claim.lease)
+  return tonumber(string.match(value, '^cotter:%x+:(%d+)'))
+end
+if held == 'wrong' then
+  return { 'wrong' }
+end
+-- It was withdrawn before it came.
+if redis.call('hexists', C, 't:' .. id) == 1 then
+  return { 'withdrawn' }
+end
+local record = redis.call('hget', C, id)
+if record then
+  redis.call('zadd', A, now + claim.lease, id)
+  keep(claim.lease)
+end
+held = settle()
+if fairness == 'f' then
+  admit(fairness)
+  held = holder()
+end
+if granted[id] then
+  return granted[id]
+end
+record = redis.call('hget', C, id)
+if record and parse(record).token > 0 then
+  redis.call('pexpire', K, math.max(redis.call('pttl', K), claim.lease))
+  return parse(record).token
+end
+
+if not record and ARGV[6] == 'l' then
+  sweep()
+  return { 'gone' }
+end
+
+local used, kind, limit = shares()
+local first = redis.call('zrange', W, 0, 0)[1]
+if not record then
+  -- All in one line use the name in one way. Who is there says in which.
+  local there = first and parse(redis.call('hget', C, first))
+  local mode = there and there.mode or used > 0 and kind or held == 'one' and 'x'
+  limit = there and there.limit or limit
+  if mode and ((mode == 'p') ~= (claim.mode == 'p') or mode == 'p' and limit ~= claim.limit) then
+    return { 'differ', mode, limit }
+  end
+end
+
+-- Nobody passes the line, unless the lock is unfair.
+local is_open = (held == 'free' or held == 'many') and (not first or fairness == 'u')
+if is_open and has_room(claim, used, kind) then
+  grant(id, claim)
+  if fairness == 'u' and claim.mode ~= 'x' then
+    -- There may be room for one more, and only the first was told.
+    admit(fairness)
+  end
+  sweep()
+  return claim.token
+end
+if not record then
+  if ARGV[6] == 't' then
+    sweep()
+    return { 'busy' }
+  end
+  -- Numbers of arrival only rise while somebody is in the line.
+  local last = redis.call('zrange', W, -1, -1, 'withscores')[2]
+  redis.call('hset', C, id, packed(claim))
+  redis.call('zadd', W, (tonumber(last) or 0) + 1, id)
+  redis.call('zadd', A, now + claim.lease, id)
+  keep(claim.lease)
+end
+local is_foreign = held == 'foreign' and 1 or 0
+return { 'queued', redis.call('zrank', W, id) + 1, is_foreign, redis.call('pttl', K) }

@@ -1,0 +1,16 @@
+-- look: who holds the lock and who waits. It changes nothing.
+--
+-- KEYS  the lock's five
+--
+-- Answers: the time in ms; the lock's value (a number if it is no string); for how many ms it lasts;
+-- C as a list; W in order; A with its scores.
+local clock = redis.call('time')
+local value = redis.pcall('get', KEYS[1])
+if type(value) == 'table' then
+  value = 0
+end
+return {
+  math.floor((clock[1] * 1000000 + clock[2]) / 1000), value, redis.call('pttl', KEYS[1]),
+  redis.call('hgetall', KEYS[2]), redis.call('zrange', KEYS[3], 0, -1),
+  redis.call('zrange', KEYS[4], 0, -1, 'withscores'),
+}

@@ -1,0 +1,60 @@
+-- renew: proves and prolongs claims, and lets in whoever is next where their lines stand still. It is
+-- what makes a notification that was lost harmless.
+--
+-- KEYS  the five of each claim's lock; claims of one lock stand together
+-- ARGV  1 lease in ms   2 f(air) or u(nfair)   then for each claim its id, with a letter before it:
+--       h if it is known to hold, w if it is thought to wait
+--
+-- Answers only what is news, as triples: the claim's place in the arguments, a letter, a value.
+--   g  it holds now, with this token
+--   x  it is gone; the words of whoever evicted it, or nil
+--   f  it is first in line behind a foreign client, whose hold lasts so many ms (-1: for ever)
+local lease, fairness = tonumber(ARGV[1]), ARGV[2]
+local news = {}
+local function say(index, letter, what)
+  news[#news + 1] = index
+  news[#news + 1] = letter
+  news[#news + 1] = what
+end
+
+local settled
+for index = 1, #KEYS / 5 do
+  at(index * 5 - 4)
+  local thought = string.sub(ARGV[index + 2], 1, 1)
+  local id = string.sub(ARGV[index + 2], 2)
+  local value = redis.pcall('get', K)
+  if type(value) == 'string' and string.sub(value, 1, 39) == 'cotter:' .. id then
+    redis.call('pexpire', K, lease)
+    if thought == 'w' then
+      say(index, 'g', tonumber(string.match(value, '^cotter:%x+:(%d+)')))
+    end
+  else
+    -- It lives, so it must not be taken for dead by what follows.
+    if redis.call('hexists', C, id) == 1 then
+      redis.call('zadd', A, now + lease, id)
+      keep(lease)
+    end
+    local held
+    if settled ~= K then
+      held = settle()
+      admit(fairness)
+      settled = K
+    end
+    local record = redis.call('hget', C, id)
+    local token = granted[id] or record and parse(record).token
+    if not token then
+      say(index, 'x', redis.call('hget', C, 'e:' .. id))
+    elseif token > 0 then
+      redis.call('pexpire', K, math.max(redis.call('pttl', K), lease))
+      if thought == 'w' then
+        say(index, 'g', token)
+      end
+    elseif held == 'foreign' and redis.call('zrange', W, 0, 0)[1] == id then
+      say(index, 'f', redis.call('pttl', K))
+    end
+    if not token then
+      sweep()
+    end
+  end
+end
+return news
