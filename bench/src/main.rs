@@ -17,12 +17,16 @@
 //!   redis [PART]...
 //!             locks on Redis: beside raw sockets, the redis crate by hand, rslock, redis-py,
 //!             node-redlock and Redisson; measured only when it is named, too
+//!   etcd [PART]...
+//!             locks on etcd: beside bare transactions, the server's own lock, Go's, and etcdctl;
+//!             measured only when it is named, too
 //! ```
 #![forbid(unsafe_code)]
 
 mod compare;
 mod drive;
 mod engine;
+mod etcd;
 mod hand_over;
 mod local;
 mod measure;
@@ -48,7 +52,9 @@ fn main() -> ExitCode {
         ["drive-zookeeper", kind] => zookeeper::drive(kind),
         ["drive-redis", kind] => redis::drive(kind),
         ["redis", parts @ ..] => redis::bench(parts),
+        ["drive-etcd", kind] => etcd::drive(kind),
         ["zookeeper", parts @ ..] => zookeeper::bench(parts),
+        ["etcd", parts @ ..] => etcd::bench(parts),
         [] => ALL.iter().try_for_each(|name| bench(name)),
         names => names.iter().try_for_each(|name| bench(name)),
     };
@@ -68,7 +74,7 @@ fn bench(name: &str) -> Outcome<()> {
         "waiters" => waiters::bench(),
         "run" => run::bench(),
         _ => Err(format!(
-            "there is no bench {name:?}; there are {}, redis, zookeeper",
+            "there is no bench {name:?}; there are {}, etcd, redis, zookeeper",
             ALL.join(", ")
         )
         .into()),

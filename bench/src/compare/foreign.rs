@@ -71,6 +71,19 @@ pub(crate) fn node(name: &str) -> Outcome<Command> {
     Ok(node)
 }
 
+/// A driver on Go, which is built once for what its source is.
+pub(crate) fn go(name: &str) -> Outcome<Command> {
+    let (sources, dir) = places(name)?;
+    let driver = dir.join("driver");
+    once(&dir, &sources.join("driver.go"), || {
+        let mut go = Command::new("go");
+        go.args(["build", "-trimpath", "-mod=readonly", "-o"]).arg(&driver).arg(".");
+        go.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local");
+        fetch(go.current_dir(&sources), &dir)
+    })?;
+    Ok(Command::new(driver))
+}
+
 /// Where the driver's sources are, and where what it needs is kept.
 fn places(name: &str) -> Outcome<(PathBuf, PathBuf)> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR");
