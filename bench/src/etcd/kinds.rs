@@ -61,6 +61,6 @@ impl Field for Server {
     }
 
     fn count(&self, _kind: &'static str) -> Outcome<Count> {
-        Ok(Count { requests: self.received()? })
+        Ok(Count { requests: self.received()?, ..Count::default() })
     }
 }
