@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
-pub use bench::{Bench, Harm, Need, Site};
+pub use bench::{Bench, Harm, HarmKind, Need, Site};
 
 /// Runs every case on every bench.
 pub fn run(benches: Vec<Arc<dyn Bench>>, arguments: &Arguments) -> Conclusion {
@@ -55,6 +55,9 @@ fn trial(bench: &Arc<dyn Bench>, case: &'static case::Case) -> Trial {
                 Need::Fifo => |ground| Box::pin(bench::proof::the_line_is_not_fifo(ground)),
                 Need::Lease => |ground| Box::pin(bench::proof::grants_have_no_lease(ground)),
                 Need::Processes => |ground| Box::pin(bench::proof::no_other_process(ground)),
+                Need::Harm(HarmKind::EndSession) => {
+                    |ground| Box::pin(bench::proof::no_session_is_ended(ground))
+                }
                 Need::Harm(_) => |ground| Box::pin(bench::proof::no_client_is_harmed(ground)),
             };
             Trial::test(name, move || run_case(&bench, proof))

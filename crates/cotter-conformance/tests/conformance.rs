@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cotter_conformance::bench::{Bench, LocalBench, MemoryBench, ZooKeeperBench};
+use cotter_conformance::bench::{Bench, LocalBench, MemoryBench, RedisBench, ZooKeeperBench};
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Arc::new(MemoryBench::on_virtual_clock()),
         Arc::new(MemoryBench::on_threads()),
         Arc::new(LocalBench::new(peer)),
+        Arc::new(RedisBench::single(peer)),
         Arc::new(ZooKeeperBench::standalone(peer)),
         Arc::new(ZooKeeperBench::ensemble(peer)),
     ];

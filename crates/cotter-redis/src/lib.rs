@@ -1,7 +1,6 @@
 //! The Redis store of cotter: fair locks with fencing tokens, beside every `SET NX PX` client.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports, reason = "the store that uses it comes next")]
 
 mod config;
 mod doctor;
@@ -21,6 +20,8 @@ mod testing;
 pub use config::{Dialect, LEASE};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use fence::FencedKey;
+#[doc(hidden)]
+pub use own::script_digests;
 pub use redisson::{RedissonSession, RedissonStore};
 pub use session::{Place, RedisSession};
 pub use store::RedisStore;

@@ -31,8 +31,10 @@ impl RedisStore {
     /// [`Config`](Kind::Config) with what to write instead.
     pub fn from_url(url: &str) -> Result<Self> {
         let config = Config::from_url(url)?;
-        if matches!(config.place, Place::Redlock(_)) {
-            return Err(Error::new(Kind::Config, "redlock: is another store's URL"));
+        let is_other = config.dialect != Dialect::Own || matches!(config.place, Place::Redlock(_));
+        if is_other {
+            let message = "redlock: and dialect=redisson are other stores' URLs";
+            return Err(Error::new(Kind::Config, message));
         }
         let profile = profile(&config);
         Ok(Self { config, profile })
@@ -107,15 +109,8 @@ impl Store for RedisStore {
     }
 
     async fn open(&self, env: &Env, bearer: &Bearer) -> Result<RedisSession> {
-        match self.config.dialect {
-            Dialect::Own => {
-                let profile = self.profile.clone();
-                let session = OwnSession::open(env, &self.config, bearer, profile).await?;
-                Ok(RedisSession::own(session))
-            }
-            Dialect::Redisson => {
-                Err(Error::new(Kind::Unsupported, "dialect=redisson is not there yet"))
-            }
-        }
+        let profile = self.profile.clone();
+        let session = OwnSession::open(env, &self.config, bearer, profile).await?;
+        Ok(RedisSession::new(session))
     }
 }

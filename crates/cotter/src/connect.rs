@@ -13,8 +13,12 @@ use crate::{Client, Error, Kind, Options, Result};
 /// | `local:` | this machine, in the user's own directory | `local` (default) |
 /// | `local:/srv/locks?flock=/var/lock` | the same, in that directory | `local` |
 /// | `memory:NAME` | this process, for tests | `memory` |
-/// | `redis://host:port?dialect=redisson` | a Redis server whose locks Redisson shares | `redis` |
 /// | `zookeeper://host:port,host:port/root?timeout=10s` | a ZooKeeper ensemble | `zookeeper` |
+/// | `redis://host:port/0?lease=10s`, `rediss://`, `redis+unix:///path` | a Redis or Valkey server | `redis` |
+/// | `redis-sentinel://host:port,host:port/name` | the primary that sentinels name | `redis` |
+/// | `redis-cluster://host:port,host:port` | a Redis cluster | `redis` |
+/// | `redis://host:port?dialect=redisson` | a Redis server whose locks Redisson shares | `redis` |
+/// | `redlock:redis://a,redis://b,redis://c` | a majority of independent Redis servers | `redis` |
 #[derive(Clone, Debug)]
 pub struct Cotter {
     client: Client,
@@ -60,10 +64,21 @@ impl Cotter {
             _ if cotter_redis::RedissonStore::is_meant_by(url) => {
                 Self::open(cotter_redis::RedissonStore::from_url(url)?, options).await
             }
+            #[cfg(feature = "redis")]
+            "redis" | "rediss" | "redis+unix" | "redis-sentinel" | "rediss-sentinel"
+            | "redis-cluster" | "rediss-cluster" => {
+                Self::open(cotter_redis::RedisStore::from_url(url)?, options).await
+            }
             #[allow(unreachable_patterns, reason = "reached for the features that are off")]
             "local" | "memory" | "zookeeper" => Err(Error::new(
                 Kind::Config,
                 format!("the store {scheme}: is not compiled in; add the feature `{scheme}`"),
+            )),
+            #[allow(unreachable_patterns, reason = "reached for the features that are off")]
+            "redis" | "rediss" | "redis+unix" | "redis-sentinel" | "rediss-sentinel"
+            | "redis-cluster" | "rediss-cluster" | "redlock" => Err(Error::new(
+                Kind::Config,
+                format!("the store {scheme}: is not compiled in; add the feature `redis`"),
             )),
             _ => Err(Error::new(
                 Kind::Config,
@@ -110,6 +125,9 @@ fn known() -> String {
     }
     if cfg!(feature = "zookeeper") {
         urls.push("zookeeper://HOST:PORT/ROOT");
+    }
+    if cfg!(feature = "redis") {
+        urls.push("redis://HOST:PORT");
     }
     let last = urls.pop().unwrap_or_default();
     format!("{} or {last}", urls.join(", "))

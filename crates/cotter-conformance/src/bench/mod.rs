@@ -14,10 +14,12 @@ use crate::peer::PeerCommand;
 pub mod local;
 pub mod memory;
 pub(crate) mod proof;
+pub mod redis;
 pub mod zookeeper;
 
 pub use local::LocalBench;
 pub use memory::MemoryBench;
+pub use redis::RedisBench;
 pub use zookeeper::ZooKeeperBench;
 
 /// A future behind a pointer.

@@ -43,3 +43,9 @@ pub(crate) async fn no_client_is_harmed(ground: Ground) {
     }
     assert_eq!(ground.site().requests(Request::Claim), None);
 }
+
+pub(crate) async fn no_session_is_ended(ground: Ground) {
+    let client = ground.client().await;
+    let ended = ground.site().harm(Harm::EndSession(&client)).await;
+    assert!(ended.is_err(), "it can be done: offer the case");
+}

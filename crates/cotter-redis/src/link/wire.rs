@@ -55,6 +55,7 @@ pub(crate) struct Answered {
     /// Before the request left.
     pub(crate) sent_at: Moment,
     /// The number of the connection it went over.
+    #[allow(dead_code, reason = "for stores that ask several servers")]
     pub(crate) wire: u64,
 }
 

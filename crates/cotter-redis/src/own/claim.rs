@@ -25,11 +25,7 @@ pub(crate) enum Told {
         number: i64,
         replicas: Waiting,
     },
-    Queued {
-        place: i64,
-        is_foreign: bool,
-        foreign_ms: i64,
-    },
+    Queued,
     Busy,
     /// One that looks again is not there any more.
     Gone,
@@ -63,7 +59,7 @@ impl OwnSession {
                     Answer::Granted(self.grant(token, answered.sent_at), Arc::clone(&ticket))
                 })
             }
-            Ok(Told::Queued { .. }) => Ok(Answer::Queued(Arc::clone(&ticket))),
+            Ok(Told::Queued) => Ok(Answer::Queued(Arc::clone(&ticket))),
             Ok(Told::Busy) => Ok(Answer::Busy),
             Ok(Told::Gone) => Err(Error::new(Kind::Store, "a new claim was taken for an old one")),
             Err(error) => Err(error),
@@ -96,9 +92,7 @@ impl OwnSession {
         let number = |index: usize| words.get(index).and_then(Reply::int);
         match (words.first().and_then(Reply::str), number(1), number(2), number(3)) {
             (Some("queued"), Some(place), Some(is_foreign), Some(foreign_ms)) => {
-                let is_foreign = is_foreign == 1;
-                let told = Told::Queued { place, is_foreign, foreign_ms };
-                let behind = Some(foreign_ms).filter(|_| is_foreign && place == 1);
+                let behind = Some(foreign_ms).filter(|_| is_foreign == 1 && place == 1);
                 ticket.learn(|known| {
                     // A message may have come before this answer.
                     if known.turn == Turn::Asked {
@@ -107,7 +101,7 @@ impl OwnSession {
                     known.covered_at = answered.sent_at;
                     known.behind_foreign = behind;
                 });
-                Ok(told)
+                Ok(Told::Queued)
             }
             (Some("busy"), ..) => Ok(Told::Busy),
             (Some("gone"), ..) => Ok(Told::Gone),

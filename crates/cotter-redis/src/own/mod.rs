@@ -25,9 +25,9 @@
 //! # The token
 //!
 //! `max(counter + 1, the server's time in microseconds)`, and that is the counter from then on. It
-//! rises with each grant while the counter is kept, whatever the server's clock does. If the counter
-//! was lost (a failover to a replica that had not heard of it, a restart without persistence), it
-//! still rises as long as the clocks of the old and the new server agree better than the time that
+//! rises with each grant while the counter is kept, whatever the server's clock does. If it was
+//! lost (a failover to a replica that had not heard of it, a restart without persistence), it still
+//! rises as long as the clocks of the old and the new server agree better than the time that
 //! passed. So a fenced resource refuses the late write also after a failover that forgot the lock.
 //!
 //! # A claim that comes late
@@ -40,8 +40,8 @@
 //! # Whom nobody tells
 //!
 //! A foreign client publishes nothing when it lets go. So the first in line, and nobody else, looks
-//! again after a pause while a foreign client holds the lock: 50 ms, doubling to 500 ms, and no later
-//! than that client's key expires. That pause is the only timer of this store.
+//! again after a pause while a foreign client holds the lock: 50 ms, doubling to 500 ms, and no
+//! later than that client's key expires. That pause is the only timer of this store.
 
 mod about;
 mod claim;
@@ -104,6 +104,13 @@ fn scripts() -> &'static Scripts {
     })
 }
 
+/// The scripts of a claim's life with their digests, for tests that plan what happens to them.
+#[doc(hidden)]
+pub fn script_digests() -> [(&'static str, &'static str); 3] {
+    let Scripts { claim, withdraw, renew, .. } = scripts();
+    [("claim", &claim.digest), ("withdraw", &withdraw.digest), ("renew", &renew.digest)]
+}
+
 /// A session in the own layout.
 pub(crate) struct OwnSession {
     env: Env,
@@ -151,10 +158,6 @@ impl OwnSession {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
-    }
-
-    pub(crate) fn route(&self) -> &Route {
-        &self.route
     }
 
     /// `f` or `u`, as scripts take it.

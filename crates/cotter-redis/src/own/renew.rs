@@ -12,9 +12,9 @@ use super::{OwnSession, WAYS_MAX, scripts, token};
 use crate::keys::Slot;
 use crate::link::{Answered, Fault, Flight, Reply, Wire, refused, strange};
 
-/// So many claims are renewed by one call: a script of this size holds the server up for a
-/// millisecond or two. More are several calls in one flight.
-const CHUNK: usize = 500;
+/// So many claims are renewed by one call: a script of this size holds the server up for a few
+/// milliseconds. More are several calls in one flight.
+const CHUNK: usize = 1000;
 
 const DOING: &str = "renewing";
 

@@ -1,7 +1,7 @@
 //! The session's own claims, and what is known of each.
 //!
-//! A ticket is there before its claim is sent, so that a message which comes before the answer finds
-//! it, and until its withdrawal has been answered.
+//! A ticket is there before its claim is sent, so that a message which comes before the answer
+//! finds it, and until its withdrawal has been answered.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -87,7 +87,7 @@ impl OwnSession {
                     known.turn = Turn::Gone(cotter_core::contract::Why::Vanished);
                 }
             }),
-            Told::Queued { .. } | Told::Busy => {}
+            Told::Queued | Told::Busy => {}
         }
         Ok(())
     }

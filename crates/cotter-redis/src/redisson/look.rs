@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use cotter_core::contract::{Bearer, ClaimId, Evicted, FencingToken, LineUp, Mode, Waiter};
+use cotter_core::contract::{Bearer, Evicted, FencingToken, LineUp, Mode, Waiter};
 use cotter_core::{LockName, Result};
 
 use super::field::{self, Field};
@@ -158,6 +158,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cotter_core::contract::ClaimId;
+
     use super::*;
 
     #[test]

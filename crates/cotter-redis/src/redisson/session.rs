@@ -348,7 +348,7 @@ impl Session for RedissonSession {
 
     async fn event(&self) -> Event {
         let mut pump = self.pump.lock().await;
-        pump.next(&self.env, &self.link, &self.hints).await
+        pump.next(&self.link, &self.hints).await
     }
 
     async fn inspect(&self, name: &LockName) -> Result<LineUp> {
@@ -388,7 +388,7 @@ impl Session for RedissonSession {
 
 impl Pump {
     /// The next piece of news. It may be dropped.
-    async fn next(&mut self, env: &Env, link: &Arc<Link>, hints: &Hints) -> Event {
+    async fn next(&mut self, link: &Arc<Link>, hints: &Hints) -> Event {
         loop {
             let state = *self.states.borrow_and_update();
             match state {

@@ -128,12 +128,6 @@ impl Cluster {
         Ok(owner(self))
     }
 
-    /// The connection that serves a slot now, if there is one.
-    pub(crate) fn live(&self, slot: Slot) -> Option<Wire> {
-        let state = self.state();
-        state.links.get(state.map.owner(slot)?)?.live_wire()
-    }
-
     /// Learns from a refusal. Whether the same request may go another way now.
     pub(crate) async fn follow(&self, wire: &Wire, fault: &Fault) -> bool {
         let (Some(code), Some(from)) = (fault.code(), self.endpoint_of(wire)) else {

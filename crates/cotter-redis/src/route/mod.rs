@@ -11,7 +11,6 @@ pub(crate) mod single;
 
 use std::sync::Arc;
 
-use cotter_core::contract::Event;
 use cotter_core::env::Env;
 use cotter_core::{Error, Kind, Result};
 
@@ -60,14 +59,6 @@ impl Route {
         match self {
             Route::Single(link) => link.wire().await,
             Route::Cluster(cluster) => cluster.wire(slot).await,
-        }
-    }
-
-    /// The number of the connection that serves a slot now, if there is one.
-    pub(crate) fn live(&self, slot: Slot) -> Option<Wire> {
-        match self {
-            Route::Single(link) => link.live_wire(),
-            Route::Cluster(cluster) => cluster.live(slot),
         }
     }
 
