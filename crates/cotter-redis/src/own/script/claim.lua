@@ -47,7 +47,9 @@ local used, kind, limit = shares()
 local first = redis.call('zrange', W, 0, 0)[1]
 if not record then
   -- All in one line use the name in one way. Who is there says in which.
-  local there = first and parse(redis.call('hget', C, first))
+  -- A place whose record was evicted says nothing.
+  local there = first and redis.call('hget', C, first)
+  there = there and parse(there)
   local mode = there and there.mode or used > 0 and kind or held == 'one' and 'x'
   limit = there and there.limit or limit
   if mode and ((mode == 'p') ~= (claim.mode == 'p') or mode == 'p' and limit ~= claim.limit) then
@@ -71,10 +73,8 @@ if not record then
     sweep()
     return { 'busy' }
   end
-  -- Numbers of arrival only rise while somebody is in the line.
-  local last = redis.call('zrange', W, -1, -1, 'withscores')[2]
   redis.call('hset', C, id, packed(claim))
-  redis.call('zadd', W, (tonumber(last) or 0) + 1, id)
+  stand(id)
   redis.call('zadd', A, now + claim.lease, id)
   keep(claim.lease)
 end

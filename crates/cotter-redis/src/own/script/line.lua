@@ -130,6 +130,12 @@ local function shares()
   return tonumber(many[1] or 0), many[2], tonumber(many[3] or 0)
 end
 
+-- Puts a claim at the end of the line. Numbers of arrival only rise while somebody is in it.
+local function stand(id)
+  local last = redis.call('zrange', W, -1, -1, 'withscores')[2]
+  redis.call('zadd', W, (tonumber(last) or 0) + 1, id)
+end
+
 local function has_room(claim, used, kind)
   if used == 0 then
     return true

@@ -30,8 +30,13 @@ for index = 1, #KEYS / 5 do
     end
   else
     -- It lives, so it must not be taken for dead by what follows.
-    if redis.call('hexists', C, id) == 1 then
+    local record = redis.call('hget', C, id)
+    if record then
       redis.call('zadd', A, now + lease, id)
+      if parse(record).token == 0 and not redis.call('zscore', W, id) then
+        -- The order was evicted. The last place is better than none.
+        stand(id)
+      end
       keep(lease)
     end
     local held
@@ -40,7 +45,7 @@ for index = 1, #KEYS / 5 do
       admit(fairness)
       settled = K
     end
-    local record = redis.call('hget', C, id)
+    record = redis.call('hget', C, id)
     local token = granted[id] or record and parse(record).token
     if not token then
       say(index, 'x', redis.call('hget', C, 'e:' .. id))
