@@ -55,6 +55,9 @@ pub(crate) struct StoreArgs {
     /// write there; else in ~/.local/state/cotter. local:/DIRECTORY is one kept in that directory.
     /// zookeeper://HOST:PORT,HOST:PORT/ROOT?timeout=10s is a ZooKeeper ensemble; credentials come
     /// from $COTTER_ZOOKEEPER_AUTH or the file that auth-file=/PATH names, never from the URL.
+    /// redis://HOST:PORT/DB?lease=10s is a Redis server, redis-sentinel:// and redis-cluster:// find
+    /// its primaries, redlock:redis://A,redis://B,redis://C is a majority of several; credentials
+    /// come from $COTTER_REDIS_AUTH or auth-file=/PATH, or stand in $COTTER_STORE.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 }
@@ -66,6 +69,12 @@ impl StoreArgs {
     /// A usage failure: the variable is not text.
     pub(crate) fn url(&self) -> Result<String, Failure> {
         if let Some(url) = &self.store {
+            if names_password(url) {
+                let message = "everybody who lists processes would see the password in --store; \
+                               put the URL in COTTER_STORE, or the credentials in \
+                               COTTER_REDIS_AUTH or in a file that auth-file=/PATH names";
+                return Err(Failure::new(Exit::USAGE, message));
+            }
             return Ok(url.clone());
         }
         match std::env::var("COTTER_STORE") {
@@ -76,6 +85,21 @@ impl StoreArgs {
             _ => Ok("local:".into()),
         }
     }
+
+    /// What a command is told of the store, so that the runs inside it can use it: the address that
+    /// may be shown, unless the variable which it inherits has a password that they need too.
+    pub(crate) fn told(&self, address: &str) -> String {
+        let inherited = std::env::var("COTTER_STORE").ok().filter(|_| self.store.is_none());
+        inherited.filter(|url| names_password(url)).unwrap_or_else(|| address.to_owned())
+    }
+}
+
+/// Whether a user or a password stands before a server of the URL.
+fn names_password(url: &str) -> bool {
+    let place = url.split('?').next().unwrap_or(url);
+    let is_networked = place.starts_with("redis") || place.starts_with("redlock:");
+    let servers = place.split("://").skip(1);
+    is_networked && servers.filter_map(|server| server.split('/').next()).any(|s| s.contains('@'))
 }
 
 /// For commands about one lock.

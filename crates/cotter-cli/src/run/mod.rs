@@ -44,6 +44,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 
 pub(crate) use acquire::{claimant, holders};
+use cotter::contract::{Failover, TokenStrength};
 use cotter::env::wall_clock;
 use cotter::{Client, Kind, LockName, Mode};
 use rustix::process::{
@@ -187,6 +188,7 @@ impl Runner<'_> {
         if missing.is_empty() {
             return self.become_the_command(&client, &reentered).await;
         }
+        self.say_what_is_not_promised(&client).await?;
         let asked_at = client.env().now();
         let hold = match self.acquire(&client, &missing, &mut signals).await? {
             Outcome::Held(hold) => hold,
@@ -214,6 +216,28 @@ impl Runner<'_> {
         let exit = self.under(&client, hold, &holds, &mut signals).await;
         self.close(&client).await;
         exit
+    }
+
+    /// Of a store on other machines people must know what it may forget. Once: the runs inside this
+    /// one do not say it again.
+    async fn say_what_is_not_promised(&mut self, client: &Client) -> Result<(), Failure> {
+        let profile = client.profile().await?;
+        if ["local", "memory"].contains(&profile.store) || !held::told().is_empty() {
+            return Ok(());
+        }
+        let weakness = match (profile.failover, profile.token) {
+            (Failover::MayForget, _) => {
+                "a fail-over of this store may forget who holds a lock; two can hold it then, and \
+                 only the token tells them apart"
+            }
+            (Failover::Keeps, TokenStrength::Volatile) => {
+                "this store keeps its locks in memory; once its server was restarted another may \
+                 hold them too"
+            }
+            _ => return Ok(()),
+        };
+        self.voice.say(Loudness::Normal, &format!("note: {weakness}"));
+        Ok(())
     }
 
     /// A signal ended the wait. `^C` has reached our whole group; a shell's loop goes on all the
@@ -282,7 +306,7 @@ impl Runner<'_> {
         holds: &[Held],
     ) -> Result<Exit, Failure> {
         let mut command = command::of(self.task.how);
-        let store = client.address();
+        let store = &self.task.how.store.told(client.address());
         Told { holds, store, acquired_at: wall_clock(), lease: None, value: None }
             .put_into(&mut command);
         self.voice.say(Loudness::Verbose, &format!("{} is held by a run around", names(holds)));

@@ -74,7 +74,8 @@ impl Runner<'_> {
         let grace = self.grace(client, hold).await?;
         let inherited = if self.task.how.close_hold_fd { Vec::new() } else { hold.descriptors() };
         let mut command = command::of(self.task.how);
-        let (store, lease) = (client.address(), hold.valid_for());
+        let store = &self.task.how.store.told(client.address());
+        let lease = hold.valid_for();
         let value = self.task.value(client);
         let value = value.as_deref();
         Told { holds, store, acquired_at: wall_clock(), lease, value }.put_into(&mut command);
