@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Arc::new(MemoryBench::on_threads()),
         Arc::new(LocalBench::new(peer)),
         Arc::new(RedisBench::single(peer)),
+        Arc::new(RedisBench::cluster(peer)),
         Arc::new(ZooKeeperBench::standalone(peer)),
         Arc::new(ZooKeeperBench::ensemble(peer)),
     ];

@@ -6,6 +6,7 @@
 //!                               └───► Reply   (id, refused? event?)     from the server
 //! ```
 
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::proxy::Protocol;
@@ -92,6 +93,15 @@ impl Dialect {
             Self::Tcp => None,
             Self::ZooKeeper => zookeeper::request(frame, is_first),
             Self::Redis(talk) => locked(talk).request(frame),
+        }
+    }
+
+    /// A frame from a server, in which servers that the proxy stands before are where the proxy
+    /// is: who is told of them goes on going through it.
+    pub(crate) fn at_home(&self, frame: Vec<u8>, places: &[(String, SocketAddr)]) -> Vec<u8> {
+        match self {
+            Self::Redis(_) if places.len() > 1 => redis::at_home(frame, places),
+            _ => frame,
         }
     }
 

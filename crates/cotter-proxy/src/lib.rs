@@ -22,7 +22,9 @@
 //!
 //! # What it promises
 //!
-//! * Bytes are never reordered, changed or doubled, in either direction of one connection.
+//! * Bytes are never reordered, changed or doubled, in either direction of one connection. One
+//!   exception: where nodes of a Redis cluster tell where others are that the proxy stands before,
+//!   it names its own places, or its client would go around it.
 //! * A fault strikes the requests it was planned for, in the order in which they arrive.
 //! * What a connection had sent before it was cut off by the other side is still delivered, late if
 //!   need be: networks do that. Only silence loses it.

@@ -238,6 +238,7 @@ fn down(connection: &Connection, bytes: Vec<u8>, is_first: bool) -> [Option<Item
     let Some(reply) = connection.dialect.reply(&bytes, is_first) else {
         return [Some(plain(connection, bytes)), None];
     };
+    let bytes = connection.dialect.at_home(bytes, &connection.link.places);
     let plan = &connection.link.plan;
     if reply.is_event && plan.has_lost_events() {
         return [None, None];

@@ -45,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) env: Env,
     pub(crate) protocol: Protocol,
     pub(crate) plan: Plan,
+    /// Each server, and where the proxy listens for it.
+    pub(crate) places: Vec<(String, SocketAddr)>,
     pub(crate) way: watch::Sender<Way>,
     /// Counts the resets of all connections. A connection ends when it changes; all of them, and
     /// the listeners, when the sender is gone.
@@ -133,21 +135,26 @@ impl Proxy {
         servers: &[impl AsRef<str> + Sync],
         plan: &Plan,
     ) -> io::Result<Self> {
+        let (mut listeners, mut places) = (Vec::new(), Vec::new());
+        for server in servers {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            places.push((server.as_ref().to_owned(), listener.local_addr()?));
+            listeners.push(listener);
+        }
+        let addresses = places.iter().map(|(_, own)| *own).collect();
         let (resets, resets_seen) = watch::channel(0);
         let link = Arc::new(Link {
             env: env.clone(),
             protocol,
             plan: plan.clone(),
+            places,
             way: watch::Sender::new(Way::Open),
             resets: resets_seen,
             delay: Mutex::default(),
             trips: Mutex::default(),
             connections: AtomicUsize::new(0),
         });
-        let mut addresses = Vec::with_capacity(servers.len());
-        for server in servers {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            addresses.push(listener.local_addr()?);
+        for (server, listener) in servers.iter().zip(listeners) {
             let (link, server) = (Arc::clone(&link), server.as_ref().to_owned());
             let server = match protocol {
                 Protocol::Etcd => relay::listen(server, Arc::clone(&link)).await?.to_string(),

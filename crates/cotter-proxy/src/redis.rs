@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use sha1::{Digest as _, Sha1};
 
@@ -209,6 +210,38 @@ impl Talk {
     }
 }
 
+/// A frame in which servers are where the proxy is: an answer to CLUSTER SLOTS, MOVED and ASK.
+pub(crate) fn at_home(frame: Vec<u8>, places: &[(String, SocketAddr)]) -> Vec<u8> {
+    let is_redirection = frame.starts_with(b"-MOVED ") || frame.starts_with(b"-ASK ");
+    if !is_redirection && !frame.starts_with(b"*") {
+        return frame;
+    }
+    let listed = |host: &str, port: &str| format!("${}\r\n{host}\r\n:{port}\r\n", host.len());
+    let mut frame = frame;
+    for (server, own) in places {
+        let Some((host, port)) = server.rsplit_once(':') else { continue };
+        let (from, to) = if is_redirection {
+            (format!(" {server}\r\n"), format!(" {own}\r\n"))
+        } else {
+            (listed(host, port), listed(&own.ip().to_string(), &own.port().to_string()))
+        };
+        frame = replaced(&frame, from.as_bytes(), to.as_bytes());
+    }
+    frame
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 fn event() -> Reply {
     Reply { id: ID_EVENT, is_refusal: false, is_event: true, ends_wait: false }
 }
@@ -284,6 +317,23 @@ mod tests {
         let seen = talk.request(&request(&["publish", "channel", "x"])).expect("a request");
         assert_eq!(seen.kind, Kind::Redis { command: "PUBLISH".to_owned(), digest: None });
         assert_eq!(seen.about.as_deref(), Some("channel"));
+    }
+
+    #[test]
+    fn other_nodes_are_where_the_proxy_is() {
+        let place = |server: &str, own: &str| (server.to_owned(), own.parse().expect("one"));
+        let places = [place("10.0.0.1:71", "127.0.0.1:7001"), place("10.0.0.2:72", "127.0.0.1:9")];
+        let home = |frame: &str| {
+            String::from_utf8(at_home(frame.as_bytes().to_vec(), &places)).expect("text")
+        };
+        assert_eq!(home("-MOVED 71 10.0.0.1:71\r\n"), "-MOVED 71 127.0.0.1:7001\r\n");
+        assert_eq!(home("-ASK 5 10.0.0.9:71\r\n"), "-ASK 5 10.0.0.9:71\r\n");
+        let slots = |one: &str, two: &str| {
+            format!("*2\r\n*3\r\n:0\r\n:72\r\n*2\r\n{one}*3\r\n:73\r\n:99\r\n*2\r\n{two}")
+        };
+        let (one, two) = ("$8\r\n10.0.0.1\r\n:71\r\n", "$8\r\n10.0.0.2\r\n:72\r\n");
+        let (own_one, own_two) = ("$9\r\n127.0.0.1\r\n:7001\r\n", "$9\r\n127.0.0.1\r\n:9\r\n");
+        assert_eq!(home(&slots(one, two)), slots(own_one, own_two));
     }
 
     fn ids(talk: &mut Talk, replies: &[&[u8]]) -> Vec<i64> {

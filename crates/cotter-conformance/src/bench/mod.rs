@@ -143,6 +143,12 @@ pub trait Site: Send + Sync + 'static {
     /// How many requests of this kind were sent so far, where they are counted.
     fn requests(&self, request: Request) -> Option<u64>;
 
+    /// How many requests renew so many holds: one, but where the store is in parts and a request is
+    /// about one of them.
+    fn renewals_of(&self, _holds: u64) -> u64 {
+        1
+    }
+
     /// How often this client had to wait for an answer so far before it could go on, where that is
     /// counted. Requests that are sent together are one trip.
     fn trips(&self, _client: &Client) -> Option<u64> {

@@ -1,9 +1,9 @@
-//! Redis: a real server, or several, each client through a proxy of its own.
+//! Redis: a real server, or a cluster, each client through a proxy of its own.
 //!
 //! ```text
 //!   client 1 ──► proxy 1 ──┐
-//!   client 2 ──► proxy 2 ──┼──► the server that the environment names
-//!   peers ─────────────────┘    (cargo xtask test starts it)
+//!   client 2 ──► proxy 2 ──┼──► the server, or the nodes of a cluster, that the environment
+//!   peers ─────────────────┘    names (cargo xtask test starts them)
 //! ```
 //!
 //! Time is the machine's and leases are short. Each site has a prefix of its own; what it leaves
@@ -37,30 +37,59 @@ const LEASE: Duration = Duration::from_millis(1500);
 /// How long each way takes where exchanges are to take some time.
 const SLOW_WAY: Duration = Duration::from_millis(1);
 
+/// Where a bench finds its servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Servers {
+    One,
+    Cluster,
+}
+
+impl Servers {
+    fn variable(self) -> &'static str {
+        match self {
+            Servers::One => "COTTER_TEST_REDIS",
+            Servers::Cluster => "COTTER_TEST_REDIS_CLUSTER",
+        }
+    }
+
+    /// The store at these addresses, with its locks behind this prefix.
+    fn url(self, addresses: &str, prefix: &str) -> String {
+        let scheme = match self {
+            Servers::One => "redis",
+            Servers::Cluster => "redis-cluster",
+        };
+        format!("{scheme}://{addresses}?lease={}ms&prefix={prefix}", LEASE.as_millis())
+    }
+}
+
 /// Redis.
 pub struct RedisBench {
+    servers: Servers,
     peer: PathBuf,
 }
 
 impl RedisBench {
     /// On one server, with the program that stands for other processes.
     pub fn single(peer: impl Into<PathBuf>) -> Self {
-        Self { peer: peer.into() }
+        Self { servers: Servers::One, peer: peer.into() }
     }
-}
 
-/// The store at this server, with its locks behind this prefix.
-fn url(server: &str, prefix: &str) -> String {
-    format!("redis://{server}?lease={}ms&prefix={prefix}", LEASE.as_millis())
+    /// On a cluster.
+    pub fn cluster(peer: impl Into<PathBuf>) -> Self {
+        Self { servers: Servers::Cluster, peer: peer.into() }
+    }
 }
 
 impl Bench for RedisBench {
     fn name(&self) -> &'static str {
-        "redis"
+        match self.servers {
+            Servers::One => "redis",
+            Servers::Cluster => "redis_cluster",
+        }
     }
 
     fn profile(&self) -> Profile {
-        let store = RedisStore::from_url(&url("127.0.0.1", ""));
+        let store = RedisStore::from_url(&self.servers.url("127.0.0.1", ""));
         store.expect("a URL of its own").profile().clone()
     }
 
@@ -73,10 +102,10 @@ impl Bench for RedisBench {
     }
 
     fn site(&self) -> std::result::Result<Box<dyn Site>, String> {
-        const VARIABLE: &str = "COTTER_TEST_REDIS";
-        let server = std::env::var(VARIABLE).map_err(|_| {
+        let variable = self.servers.variable();
+        let addresses = std::env::var(variable).map_err(|_| {
             format!(
-                "{VARIABLE} names no server: run `cargo xtask test`, or `cargo xtask servers` and \
+                "{variable} names no server: run `cargo xtask test`, or `cargo xtask servers` and \
                  set what it prints"
             )
         })?;
@@ -91,7 +120,8 @@ impl Bench for RedisBench {
         }
         Ok(Box::new(RedisSite {
             env,
-            server,
+            servers: self.servers,
+            addresses,
             prefix,
             peer: self.peer.clone(),
             plan,
@@ -112,7 +142,8 @@ impl Bench for RedisBench {
 
 struct RedisSite {
     env: Env,
-    server: String,
+    servers: Servers,
+    addresses: String,
     prefix: String,
     peer: PathBuf,
     /// Of all proxies: "the next request" is the next of anybody's.
@@ -141,14 +172,14 @@ impl RedisSite {
     }
 
     async fn open(&self, options: Options) -> Result<Client> {
-        let servers = [self.server.clone()];
+        let servers: Vec<&str> = self.addresses.split(',').collect();
         let proxy = Proxy::listen(&self.env, Protocol::Redis, &servers, &self.plan)
             .await
             .map_err(|error| Error::new(Kind::Unreachable, "no proxy").with_source(error))?;
         if self.is_slow.load(Ordering::Relaxed) {
             proxy.set_delay(SLOW_WAY);
         }
-        let store = RedisStore::from_url(&url(&proxy.address(), &self.prefix))?;
+        let store = RedisStore::from_url(&self.servers.url(&proxy.address(), &self.prefix))?;
         self.proxies().insert(options.bearer.command.clone(), Arc::new(proxy));
         Client::open(store, options).await
     }
@@ -189,6 +220,15 @@ impl Site for RedisSite {
         Some(self.plan.requests(&what(request)))
     }
 
+    /// A script is about keys of one slot, and names are spread over them: a call for each, all in
+    /// one flight.
+    fn renewals_of(&self, holds: u64) -> u64 {
+        match self.servers {
+            Servers::One => 1,
+            Servers::Cluster => holds,
+        }
+    }
+
     fn trips(&self, client: &Client) -> Option<u64> {
         let proxy = self.proxy_of(client);
         // Without a delay the first of two requests that are sent together may be answered before
@@ -198,7 +238,7 @@ impl Site for RedisSite {
     }
 
     fn peer(&self) -> Option<PeerCommand> {
-        let url = url(&self.server, &self.prefix);
+        let url = self.servers.url(&self.addresses, &self.prefix);
         Some(PeerCommand { program: self.peer.clone(), url })
     }
 }
