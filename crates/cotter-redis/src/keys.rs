@@ -78,6 +78,16 @@ pub(crate) fn number_in(slot: Slot) -> u32 {
     numbers[usize::from(slot.0)]
 }
 
+/// The counter of tokens of a lock's key.
+#[doc(hidden)]
+pub fn counter_of(lock: &str) -> String {
+    counter_in(slot(lock.as_bytes()))
+}
+
+fn counter_in(slot: Slot) -> String {
+    format!("{OWN}token:{{{}}}", number_in(slot))
+}
+
 /// The keys of one lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys {
@@ -124,7 +134,7 @@ impl Keys {
             claims: format!("{begin}c"),
             line: format!("{begin}w"),
             alive: format!("{begin}a"),
-            counter: format!("{OWN}token:{{{}}}", number_in(slot)),
+            counter: counter_in(slot),
             lock,
         })
     }

@@ -21,6 +21,8 @@ pub use config::{Dialect, LEASE};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use fence::FencedKey;
 #[doc(hidden)]
+pub use keys::counter_of;
+#[doc(hidden)]
 pub use own::script_digests;
 pub use redisson::{RedissonSession, RedissonStore};
 pub use session::{Place, RedisSession};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cotter_core::contract::{Answer, Claim, Left, Mode, Patience, Why};
+use cotter_core::contract::{Answer, Claim, Left, Mode, Patience};
 use cotter_core::queue;
 use cotter_core::{Error, Kind, Result};
 
@@ -162,16 +162,11 @@ impl OwnSession {
     }
 
     pub(crate) async fn withdraw(&self, claim: &Claim) -> Result<Left> {
-        let ticket = match self.tickets.find(claim.id) {
-            Some(ticket) => ticket,
-            // What this session knows nothing of is not on its way from here.
-            None => {
-                let ticket = Ticket::new(claim.id, Keys::new(&self.config.prefix, &claim.name)?);
-                ticket.known().turn = Turn::Gone(Why::Vanished);
-                Arc::new(ticket)
-            }
-        };
-        self.give_back(&ticket).await
+        match self.tickets.find(claim.id) {
+            Some(ticket) => self.give_back(&ticket).await,
+            // This session never made it, or has been told that it is gone.
+            None => Ok(Left::WasGone),
+        }
     }
 
     /// Takes one of our claims back.
