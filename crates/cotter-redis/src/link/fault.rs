@@ -24,6 +24,15 @@ impl Fault {
         }
     }
 
+    /// What happened, in words.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Fault::NotSent(error) => error.message().to_owned(),
+            Fault::Refused(refusal) => refusal.to_string(),
+            Fault::Unknown(how) => how.clone(),
+        }
+    }
+
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self, Fault::Unknown(_))
     }

@@ -141,22 +141,31 @@ impl OwnSession {
         let mut ways = 0;
         loop {
             let wire = self.route.wire(ticket.keys.slot).await?;
-            ticket.known().wire = Some(wire.number());
+            // Until it is on its way it may come behind a withdrawal over this connection: closing
+            // does not wait for it for long.
+            ticket.known().wire = None;
             let asked = wire.start_call(&scripts().claim, &ticket.keys.all(), &args)?;
-            let mut replicas = self.start_wait(&wire)?;
+            ticket.known().wire = Some(wire.number());
+            let mut replicas = self.start_wait(&wire);
             let answer = match asked.landed().await {
                 Err(fault) if fault.code() == Some("NOSCRIPT") => {
+                    ticket.known().wire = None;
                     let answer = wire.call(&scripts().claim, &ticket.keys.all(), &args).await;
-                    replicas = self.start_wait(&wire)?;
+                    replicas = self.start_wait(&wire);
                     answer
                 }
                 answer => answer,
             };
+            // The claim has left, also where the question behind it has not.
+            let answer = answer.and_then(|answered| {
+                let replicas = replicas.map_err(|fault| Fault::Unknown(fault.words()))?;
+                Ok((answered, replicas))
+            });
             match answer {
                 Err(fault) if ways < WAYS_MAX && self.route.follow(&wire, &fault).await => {
                     ways += 1;
                 }
-                answer => return answer.map(|answered| (answered, replicas)),
+                answer => return answer,
             }
         }
     }

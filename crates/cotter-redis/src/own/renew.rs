@@ -42,7 +42,8 @@ impl OwnSession {
                 flights.into_iter().map(|(wire, flight)| async { (wire, flight.landed().await) });
             let landed = futures_util::future::join_all(landings).await;
             for (chunk, (wire, answer)) in chunks.into_iter().zip(landed) {
-                match self.landed(&wire, &chunk, answer).await {
+                let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
+                match self.renewed(&wire, &tickets, answer).await {
                     Ok(answered) => {
                         sent_at = sent_at.min(answered.sent_at);
                         self.apply(&chunk, &answered, &mut gone)?;
@@ -103,16 +104,15 @@ impl OwnSession {
     }
 
     /// The answer; the text is sent where the script is not known.
-    async fn landed(
+    pub(super) async fn renewed(
         &self,
         wire: &Wire,
-        chunk: &Chunk,
+        tickets: &[&Ticket],
         answer: Result<Answered, Fault>,
     ) -> Result<Answered, Fault> {
         match answer {
             Err(fault) if fault.code() == Some("NOSCRIPT") => {
-                let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
-                let (keys, words) = self.renewal_words(&tickets);
+                let (keys, words) = self.renewal_words(tickets);
                 let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
                 wire.call(&scripts().renew, &keys, &args).await
             }
@@ -158,6 +158,7 @@ impl OwnSession {
                     ticket.learn(|known| known.turn = Turn::Gone(why.clone()));
                     gone.push((ticket.id, why));
                 }
+                (Some("t"), _) => ticket.learn(|known| known.may_try = true),
                 (Some("f"), Reply::Int(ms)) => {
                     ticket.learn(|known| known.behind_foreign = Some(*ms));
                 }

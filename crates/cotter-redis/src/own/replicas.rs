@@ -4,11 +4,12 @@
 //! that this connection wrote. It makes it less likely that a failover forgets a grant, and no more
 //! than that: the replica that is promoted may be another one.
 
+use cotter_core::contract::Why;
 use cotter_core::{Error, Kind, Result};
 
 use super::OwnSession;
-use super::tickets::Ticket;
-use crate::link::{Fault, Flight, Wire, strange};
+use super::tickets::{Ticket, Turn};
+use crate::link::{Fault, Flight, Reply, Wire, strange};
 
 /// The answer of replicas that is still to come.
 pub(super) type Waiting = Option<Flight>;
@@ -44,6 +45,8 @@ impl OwnSession {
             },
         };
         let message = failed.message().to_owned();
+        // From here on it may be somebody else's, and is not taken up again.
+        ticket.learn(|known| known.turn = Turn::Gone(Why::Vanished));
         match self.give_back(ticket).await {
             Ok(_) => Err(Error::new(failed.kind(), message)),
             Err(_) => Err(Error::new(failed.kind(), message).maybe_applied()),
@@ -57,9 +60,21 @@ impl OwnSession {
         }
         let failed = |fault: Fault| fault.into_error("waiting for replicas").maybe_applied();
         let wire = self.route.wire(ticket.keys.slot).await.map_err(failed)?;
-        let renewed = self.start_renewal(&wire, std::slice::from_ref(&ticket)).map_err(failed)?;
-        let replicas = self.start_wait(&wire).map_err(failed)?;
-        renewed.landed().await.map_err(failed)?;
+        let tickets = [ticket];
+        let flight = self.start_renewal(&wire, &tickets).map_err(failed)?;
+        let mut replicas = self.start_wait(&wire).map_err(failed)?;
+        let mut answer = flight.landed().await;
+        if answer.as_ref().is_err_and(|fault| fault.code() == Some("NOSCRIPT")) {
+            answer = self.renewed(&wire, &tickets, answer).await;
+            replicas = self.start_wait(&wire).map_err(failed)?;
+        }
+        let answered = answer.map_err(failed)?;
+        // Only news are told; that it is gone is the one that concerns a holder.
+        let news = answered.reply.list().unwrap_or(&[]);
+        if news.get(1).and_then(Reply::str) == Some("x") {
+            ticket.learn(|known| known.turn = Turn::Gone(Why::Vanished));
+            return Err(Error::lost(Why::Vanished));
+        }
         self.confirmed(ticket, replicas).await
     }
 }

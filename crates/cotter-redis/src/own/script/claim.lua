@@ -60,7 +60,7 @@ end
 -- Nobody passes the line, unless the lock is unfair.
 local is_open = (held == 'free' or held == 'many') and (not first or fairness == 'u')
 if is_open and has_room(claim, used, kind) then
-  grant(id, claim)
+  grant(id, claim, claim.lease)
   if fairness == 'u' and claim.mode ~= 'x' then
     -- There may be room for one more, and only the first was told.
     admit(fairness)

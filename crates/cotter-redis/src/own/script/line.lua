@@ -145,8 +145,8 @@ local function has_room(claim, used, kind)
   return claim.mode == 'p' and kind == 'p' and used + claim.count <= claim.limit
 end
 
--- Lets a claim in. It may be in C and W, or have come just now.
-local function grant(id, claim)
+-- Lets a claim in, for so many ms. It may be in C and W, or have come just now.
+local function grant(id, claim, ms)
   claim.token = next_token()
   claim.since = now
   if claim.mode == 'x' then
@@ -154,21 +154,22 @@ local function grant(id, claim)
     redis.call('zrem', W, id)
     redis.call('zrem', A, id)
     redis.call('set', K, 'cotter:' .. id .. ':' .. text(claim.token) .. ':' .. text(now) .. ':'
-      .. claim.session .. ':' .. claim.about, 'px', claim.lease)
+      .. claim.session .. ':' .. claim.about, 'px', ms)
     return
   end
   local mark = claim.mode == 's' and 'cotter:shared' or 'cotter:permits'
-  local ttl = math.max(redis.call('pttl', K), claim.lease)
+  local ttl = math.max(redis.call('pttl', K), ms)
   redis.call('set', K, mark, 'px', ttl)
   redis.call('zrem', W, id)
-  redis.call('zadd', A, now + claim.lease, id)
+  redis.call('zadd', A, now + ms, id)
   redis.call('hset', C, id, packed(claim), 'k', claim.mode, 'l', claim.limit)
   redis.call('hincrby', C, 'u', claim.count)
-  keep(claim.lease)
+  keep(ms)
 end
 
 -- Lets in those at the front of the line for whom there is room, and tells them and nobody else.
--- An unfair lock only tells the first that it may try. `granted` has the tokens that were given.
+-- An unfair lock only tells the first that it may try, and its id is answered. `granted` has the
+-- tokens that were given. What has died is not in the line any more (`settle`).
 local granted = {}
 local function admit(fairness)
   local held = holder()
@@ -190,9 +191,13 @@ local function admit(fairness)
       if not has_room(claim, used, kind) then
         return
       elseif fairness == 'u' then
-        return tell(claim.session, 't:' .. id)
+        tell(claim.session, 't:' .. id)
+        return id
       end
-      grant(id, claim)
+      -- It lives until it would have died waiting, and counts from its last renewal itself. With a
+      -- whole lease, several that died waiting would each hold up the line for as long.
+      local dies_at = redis.call('zscore', A, id)
+      grant(id, claim, dies_at and tonumber(dies_at) - now or claim.lease)
       granted[id] = claim.token
       tell(claim.session, 'g:' .. id .. ':' .. text(claim.token))
       if claim.mode == 'x' then

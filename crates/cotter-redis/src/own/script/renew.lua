@@ -7,6 +7,7 @@
 --
 -- Answers only what is news, as triples: the claim's place in the arguments, a letter, a value.
 --   g  it holds now, with this token
+--   t  it may try: the lock is unfair, and it is first of those who wait
 --   x  it is gone; the words of whoever evicted it, or nil
 --   f  it is first in line behind a foreign client, whose hold lasts so many ms (-1: for ever)
 local lease, fairness = tonumber(ARGV[1]), ARGV[2]
@@ -17,7 +18,8 @@ local function say(index, letter, what)
   news[#news + 1] = what
 end
 
-local settled
+-- Of the lock that was looked at last: who holds it, and who was told to try.
+local settled, held, told
 for index = 1, #KEYS / 5 do
   at(index * 5 - 4)
   local thought = string.sub(ARGV[index + 2], 1, 1)
@@ -39,10 +41,9 @@ for index = 1, #KEYS / 5 do
       end
       keep(lease)
     end
-    local held
     if settled ~= K then
       held = settle()
-      admit(fairness)
+      told = admit(fairness)
       settled = K
     end
     record = redis.call('hget', C, id)
@@ -56,6 +57,8 @@ for index = 1, #KEYS / 5 do
       end
     elseif held == 'foreign' and redis.call('zrange', W, 0, 0)[1] == id then
       say(index, 'f', redis.call('pttl', K))
+    elseif told == id then
+      say(index, 't', 0)
     end
     if not token then
       sweep()
