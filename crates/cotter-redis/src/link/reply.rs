@@ -44,9 +44,25 @@ impl Refusal {
         Self { sentence: sentence.into() }
     }
 
-    /// The first word: `ERR`, `NOSCRIPT`, `MOVED`, `WRONGTYPE`.
+    /// The first word: `ERR`, `NOSCRIPT`, `MOVED`, `WRONGTYPE`. Of what a command in a script was
+    /// refused with, where that is what the sentence tells.
     pub(crate) fn code(&self) -> &str {
-        self.sentence.split(' ').next().unwrap_or("")
+        let cause = self.cause();
+        // Servers have no word of their own for a right that a script lacked.
+        let is_denied = cause.starts_with("ERR ACL failure in script")
+            || cause.contains("The user executing the script can't");
+        if is_denied { "NOPERM" } else { cause.split(' ').next().unwrap_or("") }
+    }
+
+    /// Redis 6.2 says `ERR Error running script (...): @user_script:1: @user_script: 1: -READONLY
+    /// ...` where later ones say `READONLY ...`.
+    fn cause(&self) -> &str {
+        let inner = || {
+            let script = self.sentence.strip_prefix("ERR Error running script")?;
+            let (_line, cause) = script.rsplit_once("@user_script:")?.1.split_once(": ")?;
+            Some(cause.strip_prefix('-').unwrap_or(cause))
+        };
+        inner().unwrap_or(&self.sentence)
     }
 
     /// All words but the first.
@@ -324,6 +340,31 @@ mod tests {
         let push = read(b"|1\r\n+a\r\n+b\r\n>2\r\n+message\r\n+x\r\n").expect("good");
         let expected = Incoming::Push(vec![text("message"), text("x")]);
         assert_eq!(push.map(|(incoming, _)| incoming), Some(expected));
+    }
+
+    /// As Redis 6.2.14, Redis 7.0.15 and Valkey 9.1.2 say it.
+    #[test]
+    fn what_a_script_was_refused_with_is_known_by_its_own_word() {
+        const WRAPPED: &str = "ERR Error running script (call to f_c0bd): @user_script:1: ";
+        for (sentence, code) in [
+            ("@user_script: 1: -READONLY You can't write against a read only replica.", "READONLY"),
+            ("@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", "WRONGTYPE"),
+            ("@user_script: 1: The user executing the script can't run this command", "NOPERM"),
+        ] {
+            assert_eq!(Refusal::new(format!("{WRAPPED}{sentence}")).code(), code);
+        }
+        for (sentence, code) in [
+            (
+                "READONLY You can't write against a read only replica. script: c0, on ...",
+                "READONLY",
+            ),
+            ("ERR The user executing the script can't run this command. script: c0", "NOPERM"),
+            ("ERR ACL failure in script: User u has no permissions to run 'set'", "NOPERM"),
+            ("ERR Error running script: nothing is known of it", "ERR"),
+        ] {
+            assert_eq!(Refusal::new(sentence).code(), code);
+        }
     }
 
     #[test]
