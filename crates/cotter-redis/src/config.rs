@@ -363,10 +363,18 @@ fn file(key: &str, value: String) -> Result<PathBuf> {
 }
 
 fn unknown(option: &str) -> Error {
-    // Somebody may have put a secret behind it.
-    let key = option.split_once('=').map_or(option, |(key, _)| key);
-    let key: String = key.chars().take(40).collect();
-    wrong(format!("the option {key:?} or its value is not known; this store has {KNOWN}"))
+    // Somebody may have put a secret behind it; and what looks like no option at all is the rest of
+    // a password that a `?` or a `&` stands in.
+    let key = option.split_once('=').map(|(key, _)| key);
+    let is_word = |key: &&str| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    match key.filter(|key| key.len() <= 40).filter(is_word) {
+        Some(key) => {
+            wrong(format!("the option {key:?} or its value is not known; this store has {KNOWN}"))
+        }
+        None => wrong(format!(
+            "an option is not known, or a password is not percent-encoded; this store has {KNOWN}"
+        )),
+    }
 }
 
 fn wrong(message: String) -> Error {
