@@ -81,7 +81,7 @@ pub(crate) async fn seen_profile(route: &Route, mut profile: Profile) -> Result<
         let told = link.command(&[b"INFO", b"replication"]).await.ok();
         let text = told.as_ref().and_then(|told| told.reply.str()).unwrap_or("");
         let replicas = text.lines().find_map(|line| line.strip_prefix("connected_slaves:"));
-        if replicas.is_some_and(|count| count.trim() != "0") {
+        if replicas.is_none_or(|count| count.trim() != "0") {
             profile.failover = Failover::MayForget;
         }
     }
