@@ -26,14 +26,11 @@ impl Route {
 
     fn up(&self) -> Vec<(Arc<Link>, u64)> {
         let number = |link: &Link| match *link.states().borrow() {
-            State::Up(number) => Some(number),
-            State::Down => None,
+            State::Up(number) => number,
+            // No connection has this number, so it is found lost.
+            State::Down => 0,
         };
-        self.links()
-            .into_iter()
-            .filter_map(|link| Some((number(&link)?, link)))
-            .map(|(number, link)| (link, number))
-            .collect()
+        self.links().into_iter().map(|link| (Arc::clone(&link), number(&link))).collect()
     }
 
     /// Waits until a connection was lost or all are back, and says which. A lost one is dialed
@@ -44,10 +41,12 @@ impl Route {
             seen.is_down = true;
             return Event::Disconnected;
         }
+        let mut up = Vec::new();
         for link in self.links() {
-            reached(&link).await;
+            // What is lost again from here on is found lost by its number.
+            up.extend(reached(&link).await.map(|number| (link, number)));
         }
-        *seen = self.seen();
+        *seen = Seen { up, is_down: false };
         Event::Reconnected
     }
 
@@ -74,8 +73,12 @@ impl Route {
 }
 
 /// Dials until there is a connection, or none is wanted any more.
-async fn reached(link: &Arc<Link>) {
-    while link.wire().await.is_err() && !link.is_closed() {
-        link.wait_pause().await;
+async fn reached(link: &Arc<Link>) -> Option<u64> {
+    loop {
+        match link.wire().await {
+            Ok(wire) => return Some(wire.number()),
+            Err(_) if link.is_closed() => return None,
+            Err(_) => link.wait_pause().await,
+        }
     }
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use cotter_core::contract::Event;
 use cotter_servers::redis::{self as servers, Options, Watched};
 
 use super::*;
 use crate::keys;
-use crate::link::{Endpoint, Reply};
+use crate::link::{Endpoint, Reply, State};
 use crate::testing::env;
 
 /// Longer than anything here takes, unless it never happens.
@@ -87,6 +88,34 @@ async fn keys_go_where_their_slots_are_and_the_map_is_learned() {
     assert_eq!(route.primaries().await.expect("all").len(), 3);
     route.close();
     assert!(matches!(route.wire(keys::slot(b"a")).await, Err(Fault::NotSent(_))));
+}
+
+/// A connection may be lost while nobody looks: before the first look, or just after the last.
+#[tokio::test]
+async fn a_connection_that_was_lost_before_anybody_looked_is_made_again() {
+    let route = open(&format!("redis://{}", crate::testing::server())).await;
+    let end = async || {
+        let wire = route.wire(keys::slot(b"k")).await.expect("a connection");
+        let mut states = route.links()[0].states();
+        wire.end("by this test");
+        states.wait_for(|state| *state == State::Down).await.expect("told");
+        wire.number()
+    };
+    let next = async |seen: &mut Seen| {
+        tokio::select! {
+            news = route.news(seen) => news,
+            () = env().sleep(PATIENCE) => panic!("nobody dials"),
+        }
+    };
+    let first = end().await;
+    let mut seen = route.seen();
+    assert_eq!(next(&mut seen).await, Event::Disconnected);
+    assert_eq!(next(&mut seen).await, Event::Reconnected);
+    let second = end().await;
+    assert_eq!(next(&mut seen).await, Event::Disconnected);
+    assert_eq!(next(&mut seen).await, Event::Reconnected);
+    let third = route.wire(keys::slot(b"k")).await.expect("a connection").number();
+    assert!(first < second && second < third);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
