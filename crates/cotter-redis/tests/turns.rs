@@ -12,7 +12,7 @@ use cotter_core::contract::{
 };
 use cotter_core::{Kind, LockName};
 use cotter_redis::{Place, RedisSession, RedisStore};
-use cotter_servers::redis::{Options, Watched};
+use cotter_servers::redis::{Options, Servers, Watched};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -209,5 +209,40 @@ async fn a_turn_of_one_that_died_waiting_lasts_no_longer_than_it_was_thought_ali
         gives_back(&one, &held).await;
         let left = rig.ask(&["PTTL", &key]).await.and_then(|left| left.number()).expect("a number");
         assert!((1..=11_000).contains(&left), "{mode}: {left} ms for one that died");
+    }
+}
+
+/// A full server refuses newcomers. Those who hold and wait are not thrown out by that, and those
+/// who leave are followed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_refuses_newcomers_and_keeps_those_it_has() {
+    for mode in [Mode::Exclusive, Mode::Shared] {
+        let servers = blocking(|| Servers::start(1, &Options::default())).expect("a server");
+        let rig = Rig::at(servers.server(0).address());
+        let session = session(&rig, "lease=60s").await;
+        let held = claim(&rig, mode, Patience::Try);
+        let answer = session.claim(&held).await.expect("an answer");
+        assert!(matches!(answer, Answer::Granted(..)), "{answer:?}");
+        let (waiting, mut place) = waits(&rig, &session).await;
+        // All scripts have been sent once: a full server takes no new ones.
+        let mut live = vec![waiting.id, held.id];
+        assert_eq!(session.renew(&live).await.expect("an answer").gone, []);
+        let fleeting = claim(&rig, mode, Patience::Try);
+        assert!(matches!(session.claim(&fleeting).await, Ok(Answer::Busy)));
+        assert_eq!(session.withdraw(&fleeting, None).await.expect("an answer"), Left::WasGone);
+        rig.ask(&["CONFIG", "SET", "maxmemory", "1"]).await.expect("an answer");
+        for _ in 0..2 {
+            live.reverse();
+            let renewal = session.renew(&live).await.expect("an answer");
+            assert_eq!(renewal.gone, [], "{mode}");
+        }
+        gives_back(&session, &held).await;
+        let turn = in_time(&rig.env, "its turn", session.wait(&waiting, &mut place)).await;
+        turn.expect("a turn");
+        let next = claim(&rig, mode, Patience::Wait);
+        let error = session.claim(&next).await.expect_err("there is no room");
+        assert_eq!((error.kind(), error.is_maybe_applied()), (Kind::Store, false), "{error}");
+        assert!(error.message().contains("maxmemory"), "{error}");
+        gives_back(&session, &waiting).await;
     }
 }

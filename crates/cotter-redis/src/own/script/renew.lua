@@ -18,6 +18,10 @@ local function say(index, letter, what)
   news[#news + 1] = what
 end
 
+-- A server whose memory is full refuses what takes more of it, unless the script has written already.
+-- What lives must not die of that, so the first thing is to write nothing.
+at(1)
+redis.call('zrem', A, '')
 -- Of the lock that was looked at last: who holds it, and who was told to try.
 local settled, held, told
 for index = 1, #KEYS / 5 do
