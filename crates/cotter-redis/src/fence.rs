@@ -17,9 +17,9 @@
 //!
 //! ```no_run
 //! use cotter_core::contract::FencingToken;
-//! use cotter_redis::RedissonSession;
+//! use cotter_redis::RedisSession;
 //!
-//! # async fn fee(session: &RedissonSession, token: FencingToken) -> cotter_core::Result<()> {
+//! # async fn fee(session: &RedisSession, token: FencingToken) -> cotter_core::Result<()> {
 //! let account = session.fenced_key("accounts:7");
 //! // Announce, then read: from here on every earlier holder is refused.
 //! let balance = account.read_as(token).await?.unwrap_or_default();

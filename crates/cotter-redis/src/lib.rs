@@ -27,3 +27,8 @@ pub use own::script_digests;
 pub use redisson::{RedissonSession, RedissonStore};
 pub use session::{Place, RedisSession};
 pub use store::RedisStore;
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,6 +9,7 @@ use cotter_core::contract::{
 };
 use cotter_core::{LockName, Result};
 
+use crate::fence::FencedKey;
 use crate::own::{OwnSession, Ticket};
 
 /// A live tie to Redis.
@@ -28,6 +29,11 @@ pub struct Place {
 impl RedisSession {
     pub(crate) fn new(own: OwnSession) -> Self {
         Self { own }
+    }
+
+    /// A value in this Redis that refuses the writes of holders whose time is over.
+    pub fn fenced_key(&self, key: &str) -> FencedKey {
+        FencedKey::new(self.own.route(), key)
     }
 }
 

@@ -104,8 +104,8 @@ impl Play<'_> {
         }
     }
 
-    /// What the server's clock does in the end is done at once, behind the store's back; the others'
-    /// next renewal finds it.
+    /// What the server's clock does in the end is done at once, behind the store's back; the next
+    /// renewal of the others finds it.
     async fn die(&mut self, at: usize) {
         let (admitted, claim) = (self.admitted(), self.line.remove(at));
         let key = self.rig.key(self.name.as_str());

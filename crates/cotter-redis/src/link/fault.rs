@@ -55,7 +55,15 @@ impl Fault {
 /// The error for a server's refusal.
 pub(crate) fn refused(doing: &str, refusal: &Refusal) -> Error {
     let (kind, advice) = meaning(refusal);
-    Error::new(kind, format!("{doing} failed: the server says {:?}{advice}", refusal.to_string()))
+    let message = format!("{doing} failed: the server says {:?}{advice}", refusal.to_string());
+    let error = Error::new(kind, message);
+    if is_from_within(refusal) { error.maybe_applied() } else { error }
+}
+
+/// Whether a script had begun when it failed: a part of it may have been done. Servers say where in
+/// the script it was; a call that they refuse as a whole has no such place.
+fn is_from_within(refusal: &Refusal) -> bool {
+    refusal.text().contains("script: ") || refusal.text().starts_with("Error running script")
 }
 
 /// The error for an answer that no script of ours gives.
@@ -69,14 +77,20 @@ pub(crate) fn strange(doing: &str, reply: &Reply) -> Error {
         .maybe_applied()
 }
 
+/// A right is missing.
+const DENIED: (Kind, &str) =
+    (Kind::Denied, "; the user's ACL lacks a right that the store's README lists");
+
 fn meaning(refusal: &Refusal) -> (Kind, &'static str) {
     match refusal.code() {
+        // What a script may not do has no code of its own (seen with 7.0).
+        "ERR" if refusal.text().starts_with("The user executing the script can't") => DENIED,
         "NOAUTH" => (
             Kind::Denied,
             "; give credentials: auth-file=/path, or user:password in COTTER_REDIS_AUTH",
         ),
         "WRONGPASS" => (Kind::Denied, "; the user or the password is not accepted"),
-        "NOPERM" => (Kind::Denied, "; the user's ACL lacks a right that the store's README lists"),
+        "NOPERM" => DENIED,
         "WRONGTYPE" => (
             Kind::Incompatible,
             "; a key of another kind has this lock's name: use another name, or a prefix=",
@@ -112,6 +126,7 @@ mod tests {
         for (sentence, kind) in [
             ("NOAUTH Authentication required.", Kind::Denied),
             ("NOPERM this user has no permissions", Kind::Denied),
+            ("ERR The user executing the script can't run this command", Kind::Denied),
             ("WRONGTYPE Operation against a key", Kind::Incompatible),
             ("READONLY You can't write against a read only replica.", Kind::Unreachable),
             ("LOADING Redis is loading the dataset in memory", Kind::Unreachable),
@@ -123,6 +138,8 @@ mod tests {
             assert!(!error.is_maybe_applied(), "{sentence}");
             assert!(error.message().contains(sentence.split(' ').next().expect("a word")));
         }
+        let within = "WRONGTYPE Operation against a key script: 8547, on @user_script:16.";
+        assert!(Fault::Refused(Refusal::new(within)).into_error("x").is_maybe_applied());
         assert!(Fault::Unknown("cut".into()).into_error("x").is_maybe_applied());
         let not_sent = Fault::NotSent(Error::new(Kind::Denied, "no"));
         let error = not_sent.into_error("x");

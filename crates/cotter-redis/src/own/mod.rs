@@ -116,7 +116,7 @@ pub(crate) struct OwnSession {
     env: Env,
     config: Config,
     profile: Profile,
-    route: Route,
+    route: Arc<Route>,
     tickets: Arc<Tickets>,
     about: About,
     /// 16 hexadecimal digits.
@@ -139,7 +139,7 @@ impl OwnSession {
         let tickets = Arc::new(Tickets::default());
         let channel = format!("cotter:wake:{session}");
         let ear: Arc<dyn crate::link::Ear> = Arc::clone(&tickets) as _;
-        let route = Route::open(env, config, &channel, ear).await?;
+        let route = Arc::new(Route::open(env, config, &channel, ear).await?);
         let profile = crate::store::seen_profile(&route, profile).await?;
         let seen = AsyncMutex::new(route.seen());
         Ok(Self {
@@ -158,6 +158,10 @@ impl OwnSession {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
     }
 
     /// `f` or `u`, as scripts take it.
