@@ -65,7 +65,7 @@ class Seat {
     const lock = this.held.get(name);
     this.held.delete(name);
     try {
-      await lock.release();
+      await this.release(lock);
     } catch (error) {
       // No server had it any more.
       if (error.name === "ExecutionError") {
@@ -87,7 +87,7 @@ class Seat {
       try {
         goesOn = await this.increment(counter, goal);
       } finally {
-        await lock.release();
+        await this.release(lock);
       }
       if (!goesOn) {
         return `done ${own}`;
@@ -110,6 +110,11 @@ class Seat {
       }
       throw error;
     }
+  }
+
+  // Once: a lock that is gone does not come back, and the library would go on asking.
+  release(lock) {
+    return new Redlock([this.client]).release(lock, { retryCount: 0 });
   }
 
   // Adds one to a counter in the way that loses increments where two hold the lock: read, then

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cotter_interop::{Client, Program, Reply, Result, Session};
-use redis::{LEASE, Place, redisson, server};
+use redis::{LEASE, Place, node, python, redisson, server};
 
 /// No stress takes this long, on whatever machine, unless it hangs.
 const ALL_TURNS: Duration = Duration::from_secs(240);
@@ -28,8 +28,13 @@ impl Team<'_> {
 }
 
 /// Each does what it can until the counter stands at the goal: then it was counted up exactly as
-/// often, and everybody had a part in it.
-async fn nothing_is_lost(place: &Place, key: &str, goal: u64, teams: &[Team<'_>]) -> Result<()> {
+/// often. Who had which part in it is answered: without one line for all nobody is promised any.
+async fn nothing_is_lost(
+    place: &Place,
+    key: &str,
+    goal: u64,
+    teams: &[Team<'_>],
+) -> Result<Vec<u64>> {
     let counter = place.text("counter", "0 0")?;
     let order = |kind: &str| format!("stress {kind} {key} {counter} {goal}");
     let replies: Vec<_> = teams.iter().map(|team| team.begin(&order(team.kind))).collect();
@@ -45,10 +50,13 @@ async fn nothing_is_lost(place: &Place, key: &str, goal: u64, teams: &[Team<'_>]
     let (counted, _token) = place.counted(&counter)?;
     println!("{goal} grants: {shares:?}");
     assert_eq!((shares.iter().sum::<u64>(), counted), (goal, goal), "{shares:?}");
-    // Without a line nobody is promised a share, but nobody is shut out.
-    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
     assert_eq!(place.number(&["EXISTS", key])?, 0, "and the lock is free");
-    Ok(())
+    Ok(shares)
+}
+
+/// But nobody is shut out.
+fn everybody_had_a_part(shares: &[u64]) {
+    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
 }
 
 /// Everybody carries out an order to its end.
@@ -63,6 +71,59 @@ async fn all_done(replies: impl IntoIterator<Item = Reply>) -> Result<()> {
 fn peer() -> Result<Program> {
     let path = PathBuf::from(env!("CARGO_BIN_EXE_interop-peer"));
     Program::start(&Client::Cotter(path), &format!("redis:{}", server()?))
+}
+
+/// Clients that set a string look whether it is there now and then, so one of cotter's holds the
+/// lock at a time here: a line of cotter's would pass it on among themselves, and never leave it
+/// free to be found.
+#[tokio::test]
+async fn cotter_and_clients_that_set_strings_lose_no_increment_in_10_000_grants() -> Result<()> {
+    let (place, rust) = (Place::new("stress-strings")?, peer()?);
+    let teams = [
+        Team {
+            session: rust.session_at("stress", "-", "lease=60s").await?,
+            kind: "mutex",
+            seats: 1,
+        },
+        Team { session: python()?.session("stress-py", LEASE).await?, kind: "redis-py", seats: 1 },
+        Team { session: python()?.session("stress-po", LEASE).await?, kind: "pottery", seats: 1 },
+        Team { session: node()?.session("stress", LEASE).await?, kind: "redlock", seats: 2 },
+    ];
+    let key = format!("redlock:{}", place.at("x"));
+    everybody_had_a_part(&nothing_is_lost(&place, &key, 10_000, &teams).await?);
+    Ok(())
+}
+
+/// The same with a line of cotter's. The others get a turn when they look while it is empty.
+#[tokio::test]
+async fn a_line_of_cotters_and_clients_that_set_strings_lose_no_increment() -> Result<()> {
+    let (place, rust) = (Place::new("stress-line")?, peer()?);
+    let teams = [
+        Team { session: rust.session_at("line", "-", "lease=60s").await?, kind: "mutex", seats: 1 },
+        Team {
+            session: rust.session_at("hasty", "-", "lease=60s").await?,
+            kind: "impatient",
+            seats: 2,
+        },
+        Team { session: node()?.session("line", LEASE).await?, kind: "redlock", seats: 2 },
+    ];
+    nothing_is_lost(&place, &place.at("x"), 2_000, &teams).await.map(drop)
+}
+
+/// Without its line cotter leaves the lock free for whoever comes.
+#[tokio::test]
+async fn without_a_line_of_cotters_everybody_has_a_part() -> Result<()> {
+    let (place, rust) = (Place::new("stress-unfair")?, peer()?);
+    let teams = [
+        Team {
+            session: rust.session_at("unfair", "-", "fair=false").await?,
+            kind: "mutex",
+            seats: 2,
+        },
+        Team { session: node()?.session("unfair", LEASE).await?, kind: "redlock", seats: 2 },
+    ];
+    everybody_had_a_part(&nothing_is_lost(&place, &place.at("x"), 2_000, &teams).await?);
+    Ok(())
 }
 
 #[tokio::test]
@@ -81,7 +142,8 @@ async fn cotter_and_redisson_lose_no_increment_in_10_000_grants() -> Result<()> 
         },
         Team { session: redisson()?.session("stress", LEASE).await?, kind: "lock", seats: 2 },
     ];
-    nothing_is_lost(&place, &place.at("x"), 10_000, &teams).await
+    everybody_had_a_part(&nothing_is_lost(&place, &place.at("x"), 10_000, &teams).await?);
+    Ok(())
 }
 
 #[tokio::test]
@@ -95,7 +157,7 @@ async fn writers_of_cotter_and_of_redisson_lose_no_increment() -> Result<()> {
         },
         Team { session: redisson()?.session("write", LEASE).await?, kind: "write", seats: 2 },
     ];
-    nothing_is_lost(&place, &place.at("x"), 2_000, &teams).await
+    nothing_is_lost(&place, &place.at("x"), 2_000, &teams).await.map(drop)
 }
 
 #[tokio::test]
@@ -109,7 +171,7 @@ async fn waiters_of_cotter_that_come_and_go_disturb_redisson_not() -> Result<()>
         },
         Team { session: redisson()?.session("impatient", LEASE).await?, kind: "fenced", seats: 2 },
     ];
-    nothing_is_lost(&place, &place.at("x"), 2_000, &teams).await
+    nothing_is_lost(&place, &place.at("x"), 2_000, &teams).await.map(drop)
 }
 
 #[tokio::test]
