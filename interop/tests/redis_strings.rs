@@ -1,9 +1,9 @@
 //! cotter's own layout and clients that set a string if there is none, on one key: redis-py,
 //! pottery and node-redlock.
 //!
-//! They look whether the key is there, and tell nobody when they let go. So cotter waits for them by
-//! looking, and they have no token: what a resource is to be protected against is told by cotter's
-//! tokens among cotter's holders only.
+//! They look whether the key is there, and tell nobody when they let go. So cotter waits for them
+//! by looking, and they have no token: what a resource is to be protected against is told by
+//! cotter's tokens among cotter's holders only.
 
 mod redis;
 

@@ -322,6 +322,20 @@ impl Found {
     }
 }
 
+#[cfg(feature = "redis")]
+impl From<cotter::redis::Finding> for Found {
+    fn from(finding: cotter::redis::Finding) -> Self {
+        use cotter::redis::{Finding, Severity as Of};
+        let Finding { severity, kind, place, what, advice } = finding;
+        let severity = match severity {
+            Of::Problem => Severity::Problem,
+            Of::Warning => Severity::Warning,
+            Of::Note => Severity::Note,
+        };
+        Self { severity, kind, place, what, advice }
+    }
+}
+
 #[cfg(feature = "zookeeper")]
 impl From<cotter::zookeeper::Finding> for Found {
     fn from(finding: cotter::zookeeper::Finding) -> Self {

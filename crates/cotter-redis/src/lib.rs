@@ -18,7 +18,7 @@ mod store;
 mod testing;
 
 pub use config::{Dialect, LEASE};
-pub use doctor::{Examination, Finding, Severity, examine};
+pub use doctor::{Examination, Finding, Severity, address, examine};
 pub use fence::FencedKey;
 #[doc(hidden)]
 pub use keys::counter_of;

@@ -1,6 +1,6 @@
 //! `cotter doctor`: what is wrong with a store, and what to do about it.
 //!
-//! ZooKeeper's store examines itself. Of the local store there is less to say: whether its
+//! The stores of servers examine themselves. Of the local store there is less to say: whether its
 //! directory is one that locks can live in, and who else may write there.
 
 use super::{block_on, print, print_json};
@@ -32,6 +32,14 @@ async fn examine(args: &DoctorArgs) -> Result<Report, Failure> {
     #[cfg(feature = "zookeeper")]
     if url.starts_with("zookeeper:") {
         return zookeeper(&url, args.lock.as_ref()).await;
+    }
+    #[cfg(feature = "redis")]
+    if url.starts_with("redis") || url.starts_with("redlock:") {
+        let env = cotter::env::Env::system().map_err(Failure::from)?;
+        let examined = cotter::redis::examine(&env, &url, args.lock.as_ref()).await?;
+        let store = cotter::redis::address(&url)?;
+        let findings = examined.findings.into_iter().map(Found::from).collect();
+        return Ok(Report { store, findings, locks: Some(examined.locks) });
     }
     #[cfg(feature = "local")]
     if url.starts_with("local:") {

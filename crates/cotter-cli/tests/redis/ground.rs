@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use cotter::env::Env;
+use cotter_proxy::{Plan, Protocol, Proxy};
 use cotter_servers::redis::{Answer, ask};
+use tokio::runtime::Runtime;
 
 use crate::support::World;
 
@@ -39,4 +42,32 @@ pub(crate) fn key(world: &World, lock: &str) -> String {
 pub(crate) fn other(words: &[&str]) -> Answer {
     let address: SocketAddr = server().parse().expect("an address");
     ask(address, None, words).expect("an answer")
+}
+
+/// A way to the test server that can be harmed.
+pub(crate) struct Way {
+    /// Dropped before the runtime it needs.
+    pub(crate) proxy: Proxy,
+    _runtime: Runtime,
+}
+
+impl Way {
+    pub(crate) fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let proxy = runtime.block_on(async {
+            let env = Env::system().expect("a clock");
+            let (servers, plan) = ([server()], Plan::new());
+            Proxy::listen(&env, Protocol::Redis, &servers, &plan).await.expect("a port")
+        });
+        Self { proxy, _runtime: runtime }
+    }
+
+    /// The URL of a world by this way.
+    pub(crate) fn url(&self, world: &World) -> String {
+        world.url().replace(&server(), &self.proxy.address())
+    }
 }

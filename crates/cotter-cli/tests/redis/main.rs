@@ -12,4 +12,9 @@ mod support;
 mod ground;
 
 mod credentials;
+mod doctor;
 mod holding;
+mod lasting;
+mod looking;
+mod loss;
+mod unreachable;

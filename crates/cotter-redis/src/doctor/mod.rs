@@ -114,6 +114,14 @@ pub async fn examine(env: &Env, url: &str, lock: Option<&LockName>) -> Result<Ex
     Ok(found)
 }
 
+/// The URL as it may be shown to people: no password.
+///
+/// # Errors
+/// The URL is not understood.
+pub fn address(url: &str) -> Result<String> {
+    Ok(Config::from_url(url)?.address())
+}
+
 /// Nobody tells an examination anything.
 struct Deaf;
 

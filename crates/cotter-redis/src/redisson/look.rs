@@ -136,8 +136,8 @@ fn shown(owner: &str, mode: Mode, record: Option<&&str>, count: &str, now_ms: u6
             mode,
             bearer: Bearer { command: "Redisson".to_owned(), ..Bearer::default() },
             note: match count {
-                "" | "1" => format!("owner {owner}"),
-                count => format!("owner {owner}, entered {count} times"),
+                "" | "1" => owner.to_owned(),
+                count => format!("{owner}, entered {count} times"),
             },
             age: None,
         },
