@@ -173,7 +173,7 @@ impl Session for NothingSession {
     }
 
     async fn renew(&self, _live: &[ClaimId]) -> Result<Renewal> {
-        Ok(Renewal { lease: Lease::WhileAlive, gone: Vec::new() })
+        Ok(Renewal { lease: Lease::WhileAlive, gone: Vec::new(), unproven: Vec::new() })
     }
 
     async fn event(&self) -> Event {

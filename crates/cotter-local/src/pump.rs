@@ -109,7 +109,7 @@ impl Shared {
                 Some(_) => {}
             }
         }
-        Renewal { lease: Lease::WhileAlive, gone }
+        Renewal { lease: Lease::WhileAlive, gone, unproven: Vec::new() }
     }
 
     fn why_unknown(&self, state: &State) -> Why {

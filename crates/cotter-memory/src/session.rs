@@ -202,7 +202,8 @@ impl Session for MemorySession {
             Ok(server.gone(self.id, live))
         });
         let gone = gone.await?;
-        Ok(Renewal { lease: Lease::Until(sent_at.after(self.valid_for)), gone })
+        let lease = Lease::Until(sent_at.after(self.valid_for));
+        Ok(Renewal { lease, gone, unproven: Vec::new() })
     }
 
     async fn event(&self) -> Event {

@@ -120,7 +120,8 @@ impl Session for ZooKeeperSession {
             }
         }
         shared.note_renewal();
-        Ok(Renewal { lease: shared.lease(shared.client.proven_at()), gone })
+        let lease = shared.lease(shared.client.proven_at());
+        Ok(Renewal { lease, gone, unproven: Vec::new() })
     }
 
     async fn event(&self) -> Event {

@@ -126,6 +126,10 @@ pub struct Renewal {
     pub lease: Lease,
     /// Those that do not stand any more.
     pub gone: Vec<(ClaimId, Why)>,
+    /// Those that could not be asked about: their proof is as old as before. A store that is in
+    /// parts names what lies on a part that does not answer, so that it costs the rest nothing.
+    /// They are asked about again soon.
+    pub unproven: Vec<ClaimId>,
 }
 
 /// What an eviction found.

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A renewal that hangs blocks nothing: the deadlines go on being looked at beside it. One that
-//! failed is repeated soon. While nothing lives, the keeper sets no timer and asks nothing.
+//! failed, or could not ask about all, is repeated soon. While nothing lives, the keeper sets no
+//! timer and asks nothing.
 //!
 //! The keeper is the only one that renews, and the only one that closes.
 
@@ -139,16 +140,21 @@ fn pass_on(tie: &Tie, news: Event) {
 
 fn apply(tie: &Tie, asked: &HashSet<ClaimId>, answer: Result<Renewal>) {
     match answer {
-        Ok(Renewal { lease, gone }) => {
+        Ok(Renewal { lease, gone, unproven }) => {
             for (id, why) in gone {
                 tie.tell_gone(id, why);
             }
             // Only those the renewal was about: one that came in since has a proof of its own, and
             // a store that keeps a lease per claim has not prolonged it.
             for cell in tie.holding() {
-                if asked.contains(&cell.claim().id) {
+                if unproven.contains(&cell.claim().id) {
+                    cell.step(Input::NoAnswer);
+                } else if asked.contains(&cell.claim().id) {
                     cell.step(Input::Proven(lease));
                 }
+            }
+            if !unproven.is_empty() {
+                tie.renew_by(tie.env().now().after(tie.renew_every() / RETRY_PART));
             }
         }
         Err(error) => {

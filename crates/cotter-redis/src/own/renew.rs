@@ -1,14 +1,17 @@
 //! Renewing: one script call for all claims of the session, and what it tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use cotter_core::contract::{ClaimId, Renewal, Why};
 use cotter_core::env::Moment;
 use cotter_core::{Error, Kind, Result};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use super::tickets::{Ticket, Turn};
-use super::{OwnSession, WAYS_MAX, scripts, token};
+use super::{OwnSession, scripts, token};
 use crate::keys::Slot;
 use crate::link::{Answered, Fault, Flight, Reply, Wire, refused, strange};
 
@@ -31,33 +34,64 @@ impl OwnSession {
                 None => gone.push((*id, Why::Vanished)),
             }
         }
-        let asked_at = self.env.now();
-        let mut chunks = self.chunks(tickets);
-        let mut sent_at = asked_at;
-        // Usually once; again for what the servers have moved meanwhile.
-        for _ in 0..=WAYS_MAX {
-            let flights = self.start_all(&chunks).await?;
-            let mut again = Vec::new();
-            let landings =
-                flights.into_iter().map(|(wire, flight)| async { (wire, flight.landed().await) });
-            let landed = futures_util::future::join_all(landings).await;
-            for (chunk, (wire, answer)) in chunks.into_iter().zip(landed) {
-                let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
-                match self.renewed(&wire, &tickets, answer).await {
-                    Ok(answered) => {
-                        sent_at = sent_at.min(answered.sent_at);
-                        self.apply(&chunk, &answered, &mut gone)?;
-                    }
-                    Err(fault) if self.route.follow(&wire, &fault).await => again.push(chunk),
-                    Err(fault) => return Err(fault.into_error(DOING)),
+        let mut sent_at = self.env.now();
+        let chunks = self.chunks(tickets);
+        let mut unproven: HashSet<ClaimId> =
+            chunks.iter().flatten().map(|ticket| ticket.id).collect();
+        let (mut has_answer, mut first_fault) = (chunks.is_empty(), None);
+        let renewing = chunks.into_iter().map(|chunk| async {
+            let answer = self.renew_chunk(&chunk).await;
+            (chunk, answer)
+        });
+        let mut renewing: FuturesUnordered<_> = renewing.collect();
+        let mut cut_off = pin!(self.cut_off());
+        loop {
+            let landed = tokio::select! {
+                biased;
+                landed = renewing.next() => landed,
+                () = &mut cut_off => None,
+            };
+            match landed {
+                Some((chunk, Ok(answered))) => {
+                    has_answer = true;
+                    sent_at = sent_at.min(answered.sent_at);
+                    chunk.iter().for_each(|ticket| {
+                        unproven.remove(&ticket.id);
+                    });
+                    self.apply(&chunk, &answered, &mut gone)?;
                 }
+                Some((_, Err(fault))) => {
+                    first_fault.get_or_insert(fault);
+                }
+                None => break,
             }
-            if again.is_empty() {
-                return Ok(Renewal { lease: self.lease(sent_at), gone });
-            }
-            chunks = again;
         }
-        Err(Error::new(Kind::Unreachable, "renewing failed: the servers go on moving the locks"))
+        if has_answer {
+            let (lease, unproven) = (self.lease(sent_at), unproven.into_iter().collect());
+            return Ok(Renewal { lease, gone, unproven });
+        }
+        Err(match first_fault {
+            Some(fault) => fault.into_error(DOING),
+            None => Error::new(Kind::Unreachable, "renewing failed: no node answers in time"),
+        })
+    }
+
+    /// In a cluster, when those that have answered are not kept waiting any longer by those that
+    /// have not: their proof is only worth something once it is told.
+    async fn cut_off(&self) {
+        if self.route.is_by_slot() {
+            self.env.sleep(self.config.limit()).await;
+        } else {
+            std::future::pending().await
+        }
+    }
+
+    /// One call, with the text where the script is not known, and where the servers send it.
+    async fn renew_chunk(&self, chunk: &Chunk) -> Result<Answered, Fault> {
+        let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
+        let (keys, words) = self.renewal_words(&tickets);
+        let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        self.call(chunk[0].keys.slot, &scripts().renew, &keys, &args).await
     }
 
     /// Claims of one lock stand together; those of one slot are one call in a cluster.
@@ -69,20 +103,6 @@ impl OwnSession {
             by_slot.entry(slot).or_default().push(ticket);
         }
         by_slot.values().flat_map(|chunk| chunk.chunks(CHUNK)).map(<[_]>::to_vec).collect()
-    }
-
-    async fn start_all(&self, chunks: &[Chunk]) -> Result<Vec<(Wire, Flight)>> {
-        let mut flights = Vec::with_capacity(chunks.len());
-        for chunk in chunks {
-            let sent = async {
-                let wire = self.route.wire(chunk[0].keys.slot).await?;
-                let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
-                let flight = self.start_renewal(&wire, &tickets)?;
-                Ok((wire, flight))
-            };
-            flights.push(sent.await.map_err(|fault: Fault| fault.into_error(DOING))?);
-        }
-        Ok(flights)
     }
 
     /// Sends one call.

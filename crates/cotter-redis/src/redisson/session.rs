@@ -332,7 +332,7 @@ impl Session for RedissonSession {
             let answered = answer.map_err(|fault| fault.into_error(DOING))?;
             let lease = self.lease_from(answered.sent_at);
             self.hints.tidy(&self.link).await;
-            return Ok(Renewal { lease, gone: Vec::new() });
+            return Ok(Renewal { lease, gone: Vec::new(), unproven: Vec::new() });
         }
         let parts = held.chunks(RENEWED_AT_ONCE).map(|part| self.prolong(&wire, part));
         let mut oldest: Option<Moment> = None;
@@ -343,7 +343,8 @@ impl Session for RedissonSession {
             gone.extend(some);
         }
         self.hints.tidy(&self.link).await;
-        Ok(Renewal { lease: self.lease_from(oldest.unwrap_or_else(|| self.env.now())), gone })
+        let lease = self.lease_from(oldest.unwrap_or_else(|| self.env.now()));
+        Ok(Renewal { lease, gone, unproven: Vec::new() })
     }
 
     async fn event(&self) -> Event {

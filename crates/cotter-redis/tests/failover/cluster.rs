@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cotter_servers::redis::{Cluster, Options};
 
@@ -108,20 +109,49 @@ async fn a_primary_dies_and_its_replica_goes_on_with_the_line() {
     two.kept().await;
 }
 
+/// A name whose lock is on this node.
+fn name_at(cluster: &Cluster, rig: &Rig, node: usize) -> String {
+    let is_there = |name: &String| {
+        let slot = cluster.slot(&rig.key(name)).expect("a slot");
+        cluster.owner(slot).expect("an owner").number() == node
+    };
+    let names = (0..100).map(|number| format!("n{number}"));
+    blocking(|| names.into_iter().find(is_there)).expect("one of them is")
+}
+
+/// One session holds on two nodes. That one of them does not answer must not cost what is held on
+/// the other, however long it lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stands_still_costs_nothing_that_is_held_elsewhere() {
+    let lines = vec!["cluster-require-full-coverage no".to_owned()];
+    let options = Options { lines, ..Options::default() };
+    let cluster = blocking(|| Cluster::start(3, false, &options)).expect("a cluster");
+    let rig = Rig::at(cluster.node(1).address());
+    let cotter = rig.connect_to(&place(&cluster), "lease=2s").await;
+    let here = cotter.lock(name_at(&cluster, &rig, 0)).acquire().await.expect("free");
+    let there = cotter.lock(name_at(&cluster, &rig, 1)).acquire().await.expect("free");
+    blocking(|| cluster.node(0).freeze()).expect("it runs");
+    let frozen_at = rig.env.now();
+    let why = in_time(&rig.env, "it is told", here.lost()).await;
+    println!("what was held there was lost after {:?}: {why}", rig.env.now().since(frozen_at));
+    let goes_on = async || {
+        there.check().expect("its node is well");
+        rig.env.now().since(frozen_at) > Duration::from_secs(6)
+    };
+    rig.eventually("three leases pass", goes_on).await;
+    // Another one claims meanwhile.
+    let other = cotter.lock(format!("{}-2", there.name().as_str())).try_acquire().await;
+    drop(other);
+    blocking(|| cluster.node(0).thaw()).expect("it runs");
+    there.release().await.expect("its node is well");
+}
+
 /// Locks whose slots are elsewhere go on as if nothing had happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_is_away_takes_only_its_own_locks_with_it() {
     let (cluster, rig) = start(true);
     let cotter = rig.connect_to(&place(&cluster), "lease=5s").await;
-    let (here, there) = blocking(|| {
-        let owner = |name: &str| {
-            let slot = cluster.slot(&rig.key(name)).expect("a slot");
-            cluster.owner(slot).expect("an owner").number()
-        };
-        let names: Vec<String> = (0..50).map(|number| format!("n{number}")).collect();
-        let of = |node: usize| names.iter().find(|name| owner(name) == node).expect("one").clone();
-        (of(0), of(1))
-    });
+    let (here, there) = (name_at(&cluster, &rig, 0), name_at(&cluster, &rig, 1));
     for name in [&here, &there] {
         cotter.lock(name).acquire().await.expect("free").release().await.expect("an answer");
     }
