@@ -90,7 +90,7 @@ async fn a_grant_that_a_replica_confirmed_is_held_on_after_it_is_promoted() {
 async fn a_grant_that_no_replica_confirms_is_given_back() {
     let watched = blocking(|| Watched::start(0, &Options::default())).expect("two servers");
     let rig = Rig::at(watched.server(0).address());
-    let cotter = rig.connect("lease=10s&wait-replicas=1&wait-timeout=100ms").await;
+    let cotter = rig.connect("lease=10s&wait-replicas=1&wait-timeout=2s").await;
     cotter.lock(NAME).acquire().await.expect("the replica has it").release().await.expect("ok");
     blocking(|| watched.server(1).freeze()).expect("it runs");
     let error = cotter.lock(NAME).acquire().await.expect_err("no replica has it");
