@@ -16,11 +16,13 @@
 mod common;
 
 mod cut;
+mod dropped;
 mod events;
 mod foreign;
 mod keys;
 mod matrix;
 mod scene;
 mod server;
+mod several;
 mod stage;
 mod storm;

@@ -1,9 +1,10 @@
-//! Every script, every harm, in every scene where that script is on the way.
+//! Every script, every harm, in every scene where that script is on the way, with a line and
+//! without.
 
 use cotter_proxy::What;
 
 use crate::scene::{self, Scene};
-use crate::stage::{Cell, Harm};
+use crate::stage::{Cell, Harm, Line};
 
 /// Every script, with the scenes in which it is on the way.
 const SCRIPTS: [(What, &[Scene]); 3] = [
@@ -16,8 +17,8 @@ const SCRIPTS: [(What, &[Scene]); 3] = [
 async fn play(harm: Harm) {
     let mut playing = tokio::task::JoinSet::new();
     for (what, scenes) in &SCRIPTS {
-        for scene in *scenes {
-            let cell = Cell { what: what.clone(), scene: *scene, harm };
+        for (scene, line) in scenes.iter().flat_map(|scene| Line::BOTH.map(|line| (*scene, line))) {
+            let cell = Cell { what: what.clone(), scene, harm, line };
             playing.spawn(async move {
                 let name = cell.name();
                 scene::play(cell).await;
@@ -31,7 +32,7 @@ async fn play(harm: Harm) {
         println!("{name}: as it should be");
         played += 1;
     }
-    assert_eq!(played, 6);
+    assert_eq!(played, 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

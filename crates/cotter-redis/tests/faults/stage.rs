@@ -38,7 +38,7 @@ impl Harm {
         matches!(self, Harm::Late | Harm::ReplyLate)
     }
 
-    fn fault(self, lease: Duration) -> Fault {
+    pub(crate) fn fault(self, lease: Duration) -> Fault {
         // A request is given up after a fifth of the lease.
         let (overdue, late) = (lease * 3 / 10, lease * 3 / 2);
         match self {
@@ -57,11 +57,31 @@ pub(crate) struct Cell {
     pub(crate) what: What,
     pub(crate) scene: Scene,
     pub(crate) harm: Harm,
+    pub(crate) line: Line,
+}
+
+/// Whether there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Fair,
+    /// Whoever tries when it is free has it.
+    Unfair,
+}
+
+impl Line {
+    pub(crate) const BOTH: [Line; 2] = [Line::Fair, Line::Unfair];
+
+    fn option(self) -> &'static str {
+        match self {
+            Line::Fair => "fair=true",
+            Line::Unfair => "fair=false",
+        }
+    }
 }
 
 impl Cell {
     pub(crate) fn name(&self) -> String {
-        format!("{:?} {:?} while {:?}", self.what, self.harm, self.scene)
+        format!("{:?} {:?} while {:?}, {:?}", self.what, self.harm, self.scene, self.line)
     }
 
     /// Where time is the harm, it is to be short; where renewals are, they are to come soon; else
@@ -92,9 +112,10 @@ impl Stage {
     pub(crate) async fn new(cell: Cell) -> Arc<Self> {
         let rig = Arc::new(Rig::new());
         let (proxy, plan) = rig.proxy().await;
-        let lease = cell.lease();
-        let victim = rig.connect_by(&proxy, &format!("lease={}ms", lease.as_millis())).await;
-        let others = rig.connect(LONG).await;
+        let (lease, line) = (cell.lease(), cell.line.option());
+        let options = format!("lease={}ms&{line}", lease.as_millis());
+        let victim = rig.connect_by(&proxy, &options).await;
+        let others = rig.connect(&format!("{LONG}&{line}")).await;
         let checker = Checker::new(&cell.name(), &rig);
         Arc::new(Self { cell, rig, proxy, plan, victim, others, checker, lease })
     }
