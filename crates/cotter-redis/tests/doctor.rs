@@ -107,7 +107,7 @@ async fn rights_that_are_missing_are_found_and_trying_them_changes_nothing() {
     let found = examined(&at("most"), Some("a")).await;
     assert_eq!(bad(&found), [], "{found:?}");
     for (user, lacks) in
-        [("half", "PEXPIRE locks:a"), ("keys", "cotter:"), ("mute", "SUBSCRIBE cotter:wake")]
+        [("half", "PEXPIRE "), ("keys", "cotter:"), ("mute", "SUBSCRIBE cotter:wake")]
     {
         let found = examined(&at(user), Some("a")).await;
         assert_eq!(bad(&found), [(Severity::Problem, "no-permission")], "{user}: {found:?}");
@@ -129,7 +129,7 @@ async fn the_rules_that_are_advised_are_enough() {
     for dialect in ["own", "redisson"] {
         server.ask(&["ACL", "SETUSER", "u", "resetkeys", "resetchannels", "-@all"]).expect("reset");
         let url = format!("redis://u:secret@{}?prefix=locks:&dialect={dialect}", server.address());
-        server.ask(&["ACL", "SETUSER", "u", "+@connection"]).expect("a user");
+        server.ask(&["ACL", "SETUSER", "u", "+hello"]).expect("a user");
         let found = examined(&url, Some("a")).await;
         assert_eq!(bad(&found), [(Severity::Problem, "no-permission")], "{dialect}: {found:?}");
         let (_, rules) = found.findings[0].advice.split_once(": ").expect("rules");
@@ -137,6 +137,19 @@ async fn the_rules_that_are_advised_are_enough() {
         server.ask(&words.collect::<Vec<_>>()).expect("good rules");
         let found = examined(&url, Some("a")).await;
         assert_eq!(bad(&found), [], "{dialect}: {found:?}");
+        // And locks are had by them, in every way.
+        let cotter = cotter::Cotter::connect(&url).await.expect("a session");
+        let pair = cotter.rw_lock("a");
+        let readers = (pair.read().await.expect("one"), pair.read().await.expect("two"));
+        readers.0.release().await.expect("an answer");
+        let waits = pair.write();
+        let (written, left) = tokio::join!(waits.into_future(), readers.1.release());
+        left.expect("an answer");
+        written.expect("its turn").release().await.expect("an answer");
+        assert_eq!(cotter.names("").await.expect("an answer"), []);
+        let held = cotter.lock("a").acquire().await.expect("its turn");
+        let evicted = cotter.lock("a").evict(held.token(), "by hand").await.expect("an answer");
+        assert_eq!(evicted, cotter::Evicted::Done);
     }
 }
 

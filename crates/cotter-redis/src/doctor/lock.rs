@@ -80,8 +80,18 @@ pub(super) async fn examine(
         for flight in names.chunks(FLIGHT) {
             let reading = flight.iter().map(|name| read(server, config, name));
             for (name, told) in flight.iter().zip(join_all(reading).await) {
-                let Some(told) = told? else { continue };
                 let key = format!("{}{name}", config.prefix);
+                let told = match told {
+                    Ok(Some(told)) => told,
+                    Ok(None) => continue,
+                    Err(Fault::Refused(refusal)) => {
+                        let what = format!("it cannot be looked at: the server says {refusal}");
+                        let advice = "ask as a user who may read everything";
+                        found.add((Severity::Note, "not-looked-at"), &key, what, advice);
+                        continue;
+                    }
+                    Err(fault) => return Err(fault.into_error("looking at a lock")),
+                };
                 // What is not named, and says nothing of itself, is somebody's data.
                 let is_sure = lock.is_some() || !config.prefix.is_empty();
                 if is_sure
@@ -143,8 +153,11 @@ async fn listed(
 }
 
 /// What stands at a lock; `None` where this server has not its slot.
-async fn read(server: &Reached, config: &Config, name: &LockName) -> Result<Option<Told>> {
-    const DOING: &str = "looking at a lock";
+async fn read(
+    server: &Reached,
+    config: &Config,
+    name: &LockName,
+) -> std::result::Result<Option<Told>, Fault> {
     let key = format!("{}{name}", config.prefix);
     let claims = Keys::new(&config.prefix, name).map(|keys| keys.claims);
     let claims = claims.unwrap_or_else(|_| key.clone());
@@ -154,11 +167,11 @@ async fn read(server: &Reached, config: &Config, name: &LockName) -> Result<Opti
     let keys = [key.as_bytes(), claims.as_bytes(), line.as_bytes()];
     let reply = match server.link.call(&LOCK, &keys, &[]).await {
         Ok(answered) => answered.reply,
-        Err(fault) if matches!(fault.code(), Some("MOVED" | "ASK" | "NOPERM")) => return Ok(None),
-        Err(fault) => return Err(fault.into_error(DOING)),
+        Err(fault) if matches!(fault.code(), Some("MOVED" | "ASK")) => return Ok(None),
+        Err(fault) => return Err(fault),
     };
     let Some([kind, left, value, fields, mode, claims, claims_left, queued]) = reply.list() else {
-        return Err(strange(DOING, &reply));
+        return Err(Fault::Unknown("the answer is strange".to_owned()));
     };
     let text =
         |reply: &Reply| String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();

@@ -1,7 +1,7 @@
--- Tries what locks need, by commands that change nothing even where they are allowed: on keys that
--- are not there, or with words that are refused after the right was looked at.
+-- Tries commands that locks need, so that they change nothing even where they are allowed: on keys
+-- that are not there, or with words that are refused after the right was looked at.
 --
--- KEYS: the lock, then the keys beside it. ARGV: a channel.
+-- KEYS: the lock, then the keys beside it. ARGV: a channel, then the commands.
 -- Answers what is denied, as texts.
 
 local denied = {}
@@ -16,26 +16,39 @@ local function try(command, key, ...)
     end
 end
 
+-- What is not said here takes no more than a key.
+local words = {
+    GETRANGE = {0, 0},
+    -- NX and XX exclude each other.
+    SET = {'', 'NX', 'XX'},
+    PEXPIRE = {'never'},
+    HGET = {'x'},
+    -- A field without a value.
+    HSET = {'x', 'x', 'x'},
+    HDEL = {'x'},
+    HEXISTS = {'x'},
+    HMGET = {'x'},
+    HINCRBY = {'x', 'never'},
+    ZADD = {'never', 'x'},
+    ZREM = {'x'},
+    ZRANGE = {0, 0},
+    ZRANGEBYSCORE = {0, 0},
+    ZRANK = {'x'},
+    ZSCORE = {'x'},
+    LINDEX = {0},
+    LRANGE = {0, 0},
+}
+
+-- Each of the keys may be read and written.
 for _, key in ipairs(KEYS) do
     try('EXISTS', key)
-    try('TYPE', key)
-    try('PTTL', key)
-    -- NX and XX exclude each other.
-    try('SET', key, '', 'NX', 'XX')
-    try('PEXPIRE', key, 'never')
+    try('SET', key, unpack(words['SET']))
 end
 -- The commands by themselves, at a key that nobody uses.
 local unused = KEYS[#KEYS] .. ':doctor'
-for _, command in ipairs({'GET', 'DEL', 'HGETALL', 'ZCARD'}) do
-    try(command, unused)
+for index = 2, #ARGV do
+    try(ARGV[index], unused, unpack(words[ARGV[index]] or {}))
 end
-try('HDEL', unused, 'x')
-try('HGET', unused, 'x')
-try('HEXISTS', unused, 'x')
-try('HLEN', unused)
-try('ZREM', unused, 'x')
-try('ZRANGE', unused, 0, 0)
-try('LINDEX', unused, 0)
 try('PUBLISH', ARGV[1], '')
 local time = redis.pcall('TIME')
 if type(time) == 'table' and time['err'] then

@@ -97,6 +97,7 @@ impl RedissonSession {
         let (told, news) = mpsc::unbounded_channel();
         let hints = Arc::new(Hints::new(channel.clone(), told));
         let route = Route::open(env, config, &channel, Arc::clone(&hints) as _).await?;
+        let profile = crate::store::seen_profile(&route, profile.clone()).await?;
         let link = route.links().into_iter().next();
         let link = link.ok_or_else(|| Error::new(Kind::Store, "there is no server"))?;
         let states = link.states();
@@ -106,7 +107,7 @@ impl RedissonSession {
             prefix: config.prefix.clone(),
             lease: config.lease,
             route: Arc::new(route),
-            profile: profile.clone(),
+            profile,
             bearer: bearer.clone(),
             id,
             hints,
