@@ -70,6 +70,26 @@ async fn rig_client(url: &str) -> Cotter {
     Cotter::connect(url).await.expect("a client")
 }
 
+/// Whatever a script does on some path, also where no test goes with the least of rights.
+#[test]
+fn every_command_of_every_script_is_among_the_rights() {
+    let rule = README.split("```text\nACL SETUSER").nth(1).expect("the README says them");
+    let rights: Vec<&str> = rule.split("```").next().expect("it ends").split_whitespace().collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/own/script");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the scripts") {
+        let text = std::fs::read_to_string(entry.expect("a script").path()).expect("text");
+        for begin in ["redis.call('", "redis.pcall('"] {
+            for part in text.split(begin).skip(1) {
+                let right = format!("+{}", part.split('\'').next().expect("a command"));
+                assert!(rights.contains(&right.as_str()), "the README lacks {right}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "{count} calls were found");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_that_the_readme_says_are_enough() {
     let servers = start(&Options::default());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cotter_servers::redis::{Cluster, Options};
 
 use crate::common::checker::{Checker, NAME, is_away};
-use crate::common::two::Two;
+use crate::common::two::{PROOF_STEP, Two, deadline};
 use crate::common::{Rig, blocking, in_time, line_up};
 
 /// A cluster of its own, and who looks behind its back.
@@ -44,6 +44,31 @@ async fn a_lock_moves_with_its_slot_and_is_held_on() {
     let seen = two.deadline();
     two.until_renewed(seen).await;
     two.kept().await;
+}
+
+/// A script whose keys are half here and half there is not carried out, and keys that are nowhere
+/// yet count as such. So a slot that is under way takes no new claims, and its move has to end
+/// within the lease of those who hold alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_half_moved_takes_no_claims_and_keeps_its_holders() {
+    let (cluster, rig) = start(false);
+    let slot = blocking(|| cluster.slot(&rig.key(NAME))).expect("a slot");
+    let from = cluster.owner(slot).expect("an owner");
+    let to = cluster.node((from.number() + 1) % 3);
+    let cotter = rig.connect_to(&place(&cluster), "lease=5s").await;
+    let guard = cotter.lock(NAME).acquire().await.expect("free");
+    blocking(|| cluster.begin_move(slot, to)).expect("it begins");
+    let other = rig.connect_to(&place(&cluster), "lease=5s").await;
+    let error = other.lock(NAME).try_acquire().await.expect_err("it is under way");
+    assert!(is_away(error.kind()), "{error}");
+    println!("while the slot is under way: {error}");
+    blocking(|| cluster.end_move(slot, to)).expect("it ends");
+    let since = deadline(&rig.env, &guard).after(PROOF_STEP);
+    let is_renewed = async || deadline(&rig.env, &guard) > since || guard.check().is_err();
+    rig.eventually("it is renewed at the new server", is_renewed).await;
+    guard.check().expect("it is held on");
+    assert!(other.lock(NAME).try_acquire().await.expect("an answer").is_none());
+    guard.release().await.expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

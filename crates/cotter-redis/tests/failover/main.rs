@@ -7,4 +7,5 @@ mod common;
 
 mod cluster;
 mod forgotten;
+mod rights;
 mod sentinel;

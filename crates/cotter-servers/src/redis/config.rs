@@ -45,6 +45,8 @@ pub struct Options {
     pub memory_max: Option<(String, String)>,
     /// Lines added to the configuration file: `user ...` for access lists, and so on.
     pub lines: Vec<String>,
+    /// The same for sentinels.
+    pub sentinel_lines: Vec<String>,
     /// Where the folder with the data is made; below cargo's target folder if not said.
     pub folder: Option<PathBuf>,
 }
@@ -144,7 +146,7 @@ pub(super) fn server(home: &Path, options: &Options, ports: Ports, part: Part) -
 
 /// What the configuration of a sentinel says.
 pub(super) fn sentinel(home: &Path, port: u16, watched: &Watched<'_>) -> String {
-    let Watched { name, primary, quorum, silence_ms, password } = watched;
+    let Watched { name, primary, quorum, silence_ms, password, .. } = watched;
     let mut lines = common(home, port);
     lines.push(format!("sentinel monitor {name} 127.0.0.1 {primary} {quorum}"));
     lines.push(format!("sentinel down-after-milliseconds {name} {silence_ms}"));
@@ -153,6 +155,7 @@ pub(super) fn sentinel(home: &Path, port: u16, watched: &Watched<'_>) -> String 
     if let Some(password) = password {
         lines.push(format!("sentinel auth-pass {name} {password}"));
     }
+    lines.extend(watched.lines.iter().cloned());
     lines.join("\n") + "\n"
 }
 
@@ -163,6 +166,7 @@ pub(super) struct Watched<'a> {
     pub(super) quorum: usize,
     pub(super) silence_ms: u32,
     pub(super) password: Option<&'a str>,
+    pub(super) lines: &'a [String],
 }
 
 fn common(home: &Path, port: u16) -> Vec<String> {

@@ -44,6 +44,7 @@ impl Watched {
                 quorum: sentinels / 2 + 1,
                 silence_ms: u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX),
                 password: options.password.as_deref(),
+                lines: &options.sentinel_lines,
             };
             let mut watching = Vec::new();
             for number in 0..sentinels {
