@@ -19,7 +19,7 @@ static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("r
 /// A channel that nobody listens to.
 const CHANNEL: &str = "cotter:wake:doctor";
 /// What the own layout needs of a user, besides its connection's own commands.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "EXISTS",
     "TIME",
     "GET",
@@ -42,6 +42,7 @@ const OWN: [&str; 22] = [
     "ZRANGEBYSCORE",
     "ZRANK",
     "ZSCORE",
+    "ZCARD",
 ];
 /// The same for Redisson's dialect.
 const REDISSON: [&str; 17] = [
