@@ -15,7 +15,8 @@ use crate::own::{OwnSession, Ticket};
 /// A live tie to Redis.
 ///
 /// The server knows no sessions: each claim lives by its own lease. A session that is dropped
-/// without `close` leaves its claims to their leases.
+/// without `close` gives its claims back from a task, which ends soon; where that cannot run, they
+/// end with their leases.
 pub struct RedisSession {
     own: OwnSession,
 }

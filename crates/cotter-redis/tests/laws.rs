@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Rig, in_time};
+use common::{LONG, Rig, in_time};
 use cotter::redis::{RedisSession, RedisStore};
 use cotter_core::contract::{
     Answer, Bearer, Claim, Evicted, FencingToken, Lease, Left, Mode, Patience, Recipe, Session,
@@ -264,4 +264,21 @@ async fn a_session_that_closes_leaves_nothing() {
     assert_eq!(error.kind(), Kind::SessionOver);
     two.close().await;
     assert_nothing_left(&rig).await;
+}
+
+/// The same without waiting, for a session that is only dropped.
+#[tokio::test]
+async fn a_session_that_is_dropped_gives_back_too() {
+    let rig = Rig::new();
+    let (one, two) = (session(&rig, LONG).await, session(&rig, LONG).await);
+    let holder = claim(&rig, Mode::Exclusive, Patience::Try);
+    granted(&one, &holder).await;
+    let waiter = claim(&rig, Mode::Exclusive, Patience::Wait);
+    let Answer::Queued(mut place) = two.claim(&waiter).await.expect("an answer") else {
+        panic!("somebody holds it")
+    };
+    drop(one);
+    in_time(&rig.env, "its turn", two.wait(&waiter, &mut place)).await.expect("held");
+    drop(two);
+    rig.eventually("it is free", async || rig.left_over("n").await.is_empty()).await;
 }

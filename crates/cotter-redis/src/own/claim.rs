@@ -1,7 +1,6 @@
 //! Claiming and withdrawing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cotter_core::contract::{Answer, Claim, Left, Mode, Patience};
 use cotter_core::queue;
@@ -13,10 +12,6 @@ use super::tickets::{Ticket, Turn};
 use super::{OwnSession, WAYS_MAX, scripts, token};
 use crate::keys::Keys;
 use crate::link::{Answered, Fault, Reply, strange};
-
-/// For how long at least a claim is refused that was withdrawn while it may still have been on its
-/// way: longer than anything holds back the bytes of a connection that has been reset.
-const LATE_MIN: Duration = Duration::from_secs(30);
 
 /// What a claim is told, before replicas are asked.
 pub(crate) enum Told {
@@ -172,48 +167,10 @@ impl OwnSession {
 
     pub(crate) async fn withdraw(&self, claim: &Claim) -> Result<Left> {
         match self.tickets.find(claim.id) {
-            Some(ticket) => self.give_back(&ticket).await,
+            Some(ticket) => self.leaver.give_back(&ticket).await,
             // This session never made it, or has been told that it is gone.
             None => Ok(Left::WasGone),
         }
-    }
-
-    /// Takes one of our claims back.
-    pub(super) async fn give_back(&self, ticket: &Ticket) -> Result<Left> {
-        let doing = "withdrawing";
-        let id = ticket.id.to_string();
-        let mut ways = 0;
-        loop {
-            let wire = self.route.wire(ticket.keys.slot).await;
-            let wire = wire.map_err(|fault| fault.into_error(doing))?;
-            let late_ms = self.late_ms(ticket, wire.number()).to_string();
-            let args = [id.as_bytes(), late_ms.as_bytes(), self.fairness()];
-            match wire.call(&scripts().withdraw, &ticket.keys.all(), &args).await {
-                Err(fault) if ways < WAYS_MAX && self.route.follow(&wire, &fault).await => {
-                    ways += 1;
-                }
-                Err(fault) => return Err(fault.into_error(doing)),
-                Ok(answered) => {
-                    let left = match answered.reply.int() {
-                        Some(0) => Left::WasGone,
-                        Some(_) => Left::Released,
-                        None => return Err(strange(doing, &answered.reply)),
-                    };
-                    self.tickets.forget(ticket.id);
-                    return Ok(left);
-                }
-            }
-        }
-    }
-
-    /// For how long the claim is refused if it comes after its withdrawal over this connection.
-    /// Zero if it cannot: it was answered, or went the same ordered way.
-    pub(super) fn late_ms(&self, ticket: &Ticket, wire: u64) -> u128 {
-        let known = ticket.known();
-        if known.turn == Turn::Asked && known.wire != Some(wire) {
-            return (self.config.lease * 3).max(LATE_MIN).as_millis();
-        }
-        0
     }
 }
 

@@ -45,8 +45,8 @@
 
 mod about;
 mod claim;
-mod close;
 mod evict;
+mod leave;
 mod look;
 mod names;
 mod renew;
@@ -54,6 +54,7 @@ mod replicas;
 mod tickets;
 mod wait;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ use crate::link::{Answered, Fault};
 use crate::route::{Route, Seen};
 use crate::script::Script;
 use about::About;
+use leave::Leaver;
 use tickets::Tickets;
 
 /// How often a request is sent another way in a row, because the servers said so.
@@ -125,6 +127,8 @@ pub(crate) struct OwnSession {
     lease_ms: String,
     valid_for: Duration,
     seen: AsyncMutex<Seen>,
+    leaver: Leaver,
+    has_left: AtomicBool,
 }
 
 impl OwnSession {
@@ -142,6 +146,14 @@ impl OwnSession {
         let route = Arc::new(Route::open(env, config, &channel, ear).await?);
         let profile = crate::store::seen_profile(&route, profile).await?;
         let seen = AsyncMutex::new(route.seen());
+        let leaver = Leaver {
+            env: env.clone(),
+            route: Arc::clone(&route),
+            tickets: Arc::clone(&tickets),
+            lease: config.lease,
+            limit: config.limit(),
+            fairness: fairness(config),
+        };
         Ok(Self {
             env: env.clone(),
             profile,
@@ -153,6 +165,8 @@ impl OwnSession {
             config: config.clone(),
             route,
             seen,
+            leaver,
+            has_left: AtomicBool::new(false),
         })
     }
 
@@ -164,9 +178,14 @@ impl OwnSession {
         &self.route
     }
 
-    /// `f` or `u`, as scripts take it.
     fn fairness(&self) -> &'static [u8] {
-        if self.config.is_fair { b"f" } else { b"u" }
+        self.leaver.fairness
+    }
+
+    /// Gives back what is still live, and ends the connections.
+    pub(crate) async fn close(&self) {
+        self.has_left.store(true, Ordering::Relaxed);
+        self.leaver.leave().await;
     }
 
     /// The lease of what was proven by a request that left at this moment (law 4).
@@ -211,6 +230,22 @@ impl OwnSession {
             }
         }
     }
+}
+
+impl Drop for OwnSession {
+    /// What nobody closed gives back what it has all the same, without being waited for: a task
+    /// does it, that ends by itself and soon.
+    fn drop(&mut self) {
+        if !self.has_left.swap(true, Ordering::Relaxed) && !self.tickets.all().is_empty() {
+            let leaver = self.leaver.clone();
+            self.env.spawn(async move { leaver.leave().await });
+        }
+    }
+}
+
+/// `f` or `u`, as scripts take it.
+fn fairness(config: &Config) -> &'static [u8] {
+    if config.is_fair { b"f" } else { b"u" }
 }
 
 /// How long a proof is good for: the lease without a margin for clocks that run differently.

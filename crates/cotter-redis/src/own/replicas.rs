@@ -47,7 +47,7 @@ impl OwnSession {
         let message = failed.message().to_owned();
         // From here on it may be somebody else's, and is not taken up again.
         ticket.learn(|known| known.turn = Turn::Gone(Why::Vanished));
-        match self.give_back(ticket).await {
+        match self.leaver.give_back(ticket).await {
             Ok(_) => Err(Error::new(failed.kind(), message)),
             Err(_) => Err(Error::new(failed.kind(), message).maybe_applied()),
         }
