@@ -1,4 +1,25 @@
 //! The Redis store of cotter: fair locks with fencing tokens, beside every `SET NX PX` client.
+//!
+//! # The parts
+//!
+//! ```text
+//!   RedisStore (redis:) ──► own/ ───────┐                         scripts, the line, tickets
+//!   RedissonStore (dialect=redisson) ──►├──► route/ ──► link/     which server, one connection
+//!   doctor, fence ──────────────────────┘
+//! ```
+//!
+//! * `own`: the own layout. The protocol is told there, before its code.
+//! * `redisson`: the keys and channels of Redisson.
+//! * `route`: one server, whom sentinels name, or the primaries of a cluster.
+//! * `link`: one supervised connection. It replays nothing and says of every request whether it was
+//!   answered, refused, not sent, or unknown.
+//! * `keys`: how a lock's keys are called, and in which slot they lie.
+//!
+//! # What everything rests on
+//!
+//! A step is one script, which nobody sees half of. Requests on one connection stay in order; what
+//! was sent over another one is taken for possible until it is refused by a mark. Leases end by the
+//! server's clock; holds end earlier, by the client's, counted from before the request left.
 
 #![forbid(unsafe_code)]
 
