@@ -118,8 +118,11 @@ pub(super) fn command_line(
     if let Some(tls) = &options.tls {
         words.push(format!("--cert-file={}", tls.cert.display()));
         words.push(format!("--key-file={}", tls.key.display()));
-        words.push(format!("--trusted-ca-file={}", tls.ca.display()));
-        words.push(format!("--client-cert-auth={}", tls.wants_client_cert));
+        if tls.wants_client_cert {
+            // The file alone would make it ask for certificates too.
+            words.push(format!("--trusted-ca-file={}", tls.ca.display()));
+            words.push("--client-cert-auth=true".to_owned());
+        }
     }
     // What is said last counts, so that a test may say otherwise.
     words.extend(options.words.iter().cloned());
