@@ -15,9 +15,9 @@ pub enum EtcdOp {
     Range,
     /// A key is written, outside a transaction.
     Put,
-    /// A transaction that may write a key with a lease: a place in a line.
+    /// A transaction that may write a key with a lease and deletes none: a place in a line.
     Claim,
-    /// Keys are deleted, by a transaction or outside one: a place is left.
+    /// Keys are deleted, by a transaction or outside one, whatever else it writes: a place is left.
     Delete,
     /// A transaction that may write keys, none of them with a lease.
     Write,
@@ -112,9 +112,9 @@ fn transaction(message: &[u8]) -> EtcdOp {
             _ => {}
         }
     }
-    match (leases, deletes, puts) {
-        (true, ..) => EtcdOp::Claim,
-        (_, true, _) => EtcdOp::Delete,
+    match (deletes, leases, puts) {
+        (true, ..) => EtcdOp::Delete,
+        (_, true, _) => EtcdOp::Claim,
         (.., true) => EtcdOp::Write,
         _ => EtcdOp::Check,
     }

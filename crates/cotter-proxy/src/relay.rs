@@ -90,6 +90,8 @@ async fn connect(client: TcpStream, server: String, link: Arc<Link>) -> io::Resu
     let mut down = h2::server::Builder::new();
     down.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
     down.max_concurrent_streams(STREAMS_MAX);
+    // On a busy machine many a client gives up before its stream was taken.
+    down.max_pending_accept_reset_streams(STREAMS_MAX as usize);
     let mut client = down.handshake(client).await.map_err(io::Error::other)?;
     let mut reset = connection.is_reset.subscribe();
     loop {
