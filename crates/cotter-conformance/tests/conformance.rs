@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cotter_conformance::bench::{Bench, LocalBench, MemoryBench, RedisBench, ZooKeeperBench};
+use cotter_conformance::bench::{
+    Bench, EtcdBench, LocalBench, MemoryBench, RedisBench, ZooKeeperBench,
+};
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
@@ -16,6 +18,8 @@ fn main() -> ExitCode {
         Arc::new(RedisBench::cluster(peer)),
         Arc::new(ZooKeeperBench::standalone(peer)),
         Arc::new(ZooKeeperBench::ensemble(peer)),
+        Arc::new(EtcdBench::standalone(peer)),
+        Arc::new(EtcdBench::cluster(peer)),
     ];
     cotter_conformance::run(benches, &Arguments::from_args()).exit_code()
 }

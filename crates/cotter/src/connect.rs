@@ -13,6 +13,7 @@ use crate::{Client, Error, Kind, Options, Result};
 /// | `local:` | this machine, in the user's own directory | `local` (default) |
 /// | `local:/srv/locks?flock=/var/lock` | the same, in that directory | `local` |
 /// | `memory:NAME` | this process, for tests | `memory` |
+/// | `etcd://host:port,host:port/prefix?lease=10s` | an etcd cluster | `etcd` |
 /// | `zookeeper://host:port,host:port/root?timeout=10s` | a ZooKeeper ensemble | `zookeeper` |
 /// | `redis://host:port/0?lease=10s`, `rediss://`, `redis+unix:///path` | a Redis or Valkey server | `redis` |
 /// | `redis-sentinel://host:port,host:port/name` | the primary that sentinels name | `redis` |
@@ -56,6 +57,8 @@ impl Cotter {
             "local" => Self::open(cotter_local::LocalStore::from_url(url)?, options).await,
             #[cfg(feature = "memory")]
             "memory" => Self::open(cotter_memory::MemoryStore::named(_rest), options).await,
+            #[cfg(feature = "etcd")]
+            "etcd" | "etcds" => Self::open(cotter_etcd::EtcdStore::from_url(url)?, options).await,
             #[cfg(feature = "zookeeper")]
             "zookeeper" => {
                 Self::open(cotter_zookeeper::ZooKeeperStore::from_url(url)?, options).await
@@ -70,7 +73,7 @@ impl Cotter {
                 Self::open(cotter_redis::RedisStore::from_url(url)?, options).await
             }
             #[allow(unreachable_patterns, reason = "reached for the features that are off")]
-            "local" | "memory" | "zookeeper" => Err(Error::new(
+            "local" | "memory" | "zookeeper" | "etcd" => Err(Error::new(
                 Kind::Config,
                 format!("the store {scheme}: is not compiled in; add the feature `{scheme}`"),
             )),
@@ -122,6 +125,9 @@ fn known() -> String {
     let mut urls = vec!["local:", "local:/DIRECTORY"];
     if cfg!(feature = "memory") {
         urls.push("memory:NAME");
+    }
+    if cfg!(feature = "etcd") {
+        urls.push("etcd://HOST:PORT/PREFIX");
     }
     if cfg!(feature = "zookeeper") {
         urls.push("zookeeper://HOST:PORT/ROOT");

@@ -132,6 +132,8 @@ pub use cotter_core::contract::{
 pub use cotter_core::front::*;
 pub use cotter_core::{Error, Kind, LockName, Result, Retry};
 pub use cotter_core::{contract, env, layer};
+#[cfg(feature = "etcd")]
+pub use cotter_etcd as etcd;
 pub use cotter_fence as fence;
 #[cfg(feature = "local")]
 pub use cotter_local as local;

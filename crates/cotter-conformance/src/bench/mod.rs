@@ -11,12 +11,14 @@ use cotter_core::front::{Client, Options};
 
 use crate::peer::PeerCommand;
 
+pub mod etcd;
 pub mod local;
 pub mod memory;
 pub(crate) mod proof;
 pub mod redis;
 pub mod zookeeper;
 
+pub use etcd::EtcdBench;
 pub use local::LocalBench;
 pub use memory::MemoryBench;
 pub use redis::RedisBench;

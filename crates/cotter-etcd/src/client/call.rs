@@ -1,6 +1,7 @@
 //! A request with one answer: on the wire that stands, within the limit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cotter_core::env::Moment;
@@ -27,7 +28,15 @@ pub struct Answered<T> {
 
 impl Core {
     pub(crate) async fn call<M: Method>(&self, request: &M) -> Result<Answered<M::Answer>, Error> {
-        let until = self.env.now().after(self.settings.limit);
+        self.call_within(request, self.settings.limit).await
+    }
+
+    pub(crate) async fn call_within<M: Method>(
+        &self,
+        request: &M,
+        limit: Duration,
+    ) -> Result<Answered<M::Answer>, Error> {
+        let until = self.env.now().after(limit);
         let wire = self.wire(until).await?;
         match self.call_on(&wire, request, until).await {
             Err(error) if error.is_old_login() && self.settings.login.is_some() => {
@@ -45,11 +54,13 @@ impl Core {
         request: &M,
         until: Moment,
     ) -> Result<Answered<M::Answer>, Error> {
+        let began_at = self.env.now();
         let outcome = tokio::select! {
             biased;
             outcome = wire.unary::<M::Answer>(M::PATH, request) => outcome,
             () = self.env.sleep_until(until) => {
-                Err(Error::Unknown(format!("nothing came within {:?}", self.settings.limit)))
+                let limit = until.since(began_at);
+                Err(Error::Unknown(format!("nothing came within {limit:?}")))
             }
         };
         match outcome {
@@ -59,13 +70,18 @@ impl Core {
                 Ok(Answered { value, sent_at, revision, term: raft_term })
             }
             Err(error) => {
-                // Another member may be better off. Where there is none, the pings say whether
-                // this connection is dead.
-                if error.is_of_the_member() && self.settings.servers.len() > 1 {
-                    wire.retire(&error.to_string());
-                }
+                self.doubt(wire, &error, began_at);
                 Err(error)
             }
+        }
+    }
+
+    /// Looks for another wire, if this one may be the reason of an error: where there is another
+    /// member, or where nothing at all has come since.
+    pub(crate) fn doubt(&self, wire: &Wire, error: &Error, since: Moment) {
+        let may_help = self.settings.servers.len() > 1 || wire.heard_at() < since;
+        if error.is_of_the_member() && may_help {
+            wire.retire(&error.to_string());
         }
     }
 

@@ -46,6 +46,8 @@ use super::wire::{Incoming, Outgoing};
 
 /// How often the lease is kept alive within its time.
 const KEEPS_PER_TTL: u32 = 6;
+/// How long it is until a stream is tried again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Keep-alives that a later transaction may still make a proof of.
 const KEPT_MAX: usize = 4;
 
@@ -216,10 +218,11 @@ async fn keep(core: Arc<Core>, id: i64, ttl: Duration, standing: Arc<Standing>) 
             core.env.sleep(every).await;
             continue;
         };
+        let mut sent_at = core.env.now();
         let keeping = async {
             let (mut outgoing, mut incoming) = wire.stream(KEEP_ALIVE).await?;
             loop {
-                let sent_at = core.env.now();
+                sent_at = core.env.now();
                 match keep_once(&core, id, &mut outgoing, &mut incoming, every).await? {
                     Some(term) => {
                         let answered_at = core.env.now();
@@ -230,7 +233,12 @@ async fn keep(core: Arc<Core>, id: i64, ttl: Duration, standing: Arc<Standing>) 
                 core.env.sleep_until(sent_at.after(every)).await;
             }
         };
-        match keeping.await {
+        let kept = tokio::select! {
+            biased;
+            kept = keeping => kept,
+            why = wire.retired() => Err(Error::NotSent(why.to_string())),
+        };
+        match kept {
             Ok(()) => return standing.end("the lease ran out or was revoked"),
             Err(error) => {
                 tracing::debug!(%error, "a stream of keep-alives is over");
@@ -238,10 +246,9 @@ async fn keep(core: Arc<Core>, id: i64, ttl: Duration, standing: Arc<Standing>) 
                     let until = core.env.now().after(core.settings.limit);
                     // What is wrong with the login, the next stream or request tells.
                     let _ = core.log_in(&wire, until).await;
-                } else if error.is_of_the_member() && core.settings.servers.len() > 1 {
-                    wire.retire(&error.to_string());
                 }
-                core.env.sleep(every / 4).await;
+                core.doubt(&wire, &error, sent_at);
+                core.env.sleep(AGAIN_AFTER).await;
             }
         }
     }

@@ -10,8 +10,9 @@
 //! * **Every request ends as not sent, refused, answered or unknown** ([`Error`]), within a limit
 //!   on [`Env`]'s clock, and says when it left.
 //! * A wire is chosen by one linearizable read: a member that is cut off from the others takes
-//!   connections too. A request that runs into its limit makes the supervisor look elsewhere, if
-//!   there is another member. HTTP/2 pings find a dead connection that nobody uses.
+//!   connections too. A request that runs into its limit makes the supervisor look elsewhere; what
+//!   else is under way on the old wire may yet be answered there. HTTP/2 pings find a dead
+//!   connection.
 //! * Requests carry `hasleader`: a member that knows no leader refuses them at once, and ends its
 //!   streams when it loses the leader.
 //! * Nothing is sent twice by itself, with one exception: what was refused for an old token of a
@@ -71,8 +72,10 @@ impl fmt::Debug for Login {
 pub struct Settings {
     /// `host:port`, at least one.
     pub servers: Vec<String>,
-    /// How long a request may take, dialing and logging in as well.
+    /// How long a request may take.
     pub limit: Duration,
+    /// How long one member may take to be dialed, to log in, and to show that a quorum answers it.
+    pub dial_limit: Duration,
     /// How long a connection may be silent until it is asked for a sign of life. A server closes
     /// those that ask more often than every five seconds without saying anything else in between;
     /// keep-alives of a lease are something else.
@@ -92,6 +95,7 @@ impl Settings {
         Self {
             servers,
             limit: Duration::from_secs(5),
+            dial_limit: Duration::from_secs(2),
             ping_every: Duration::from_secs(10),
             probe_key: b"cotter".to_vec(),
             login: None,
@@ -128,7 +132,7 @@ pub(crate) struct Core {
 }
 
 impl Client {
-    /// Connects to one of the servers. Each is tried, within twice the limit altogether.
+    /// Connects to one of the servers. They are tried in turn, within the limit altogether.
     ///
     /// # Errors
     /// What the last server said, or why there was no connection to it.
@@ -146,7 +150,7 @@ impl Client {
         });
         let supervisor = Supervisor::start(Arc::clone(&core));
         let client = Self { inner: Arc::new(Inner { core, _supervisor: supervisor }) };
-        let limit = client.core().settings.limit * 2;
+        let limit = client.core().settings.limit;
         client.core().wire(client.core().env.now().after(limit)).await?;
         Ok(client)
     }
@@ -164,6 +168,31 @@ impl Client {
     /// It may have been carried out although the call was dropped.
     pub async fn call<M: Method>(&self, request: &M) -> Result<Answered<M::Answer>, Error> {
         self.core().call(request).await
+    }
+
+    /// How it finds and treats its servers.
+    pub fn settings(&self) -> Settings {
+        self.core().settings.clone()
+    }
+
+    /// How long a request may take.
+    pub fn limit(&self) -> Duration {
+        self.core().settings.limit
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
+    pub async fn call_within<M: Method>(
+        &self,
+        request: &M,
+        limit: Duration,
+    ) -> Result<Answered<M::Answer>, Error> {
+        self.core().call_within(request, limit).await
     }
 
     /// Whether there is a connection.

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::Core;
 use super::error::{Code, Error};
 use super::stubs::RangeRequest;
-use super::wire::Wire;
+use super::wire::{Touch, Wire};
 
 /// How long the first pause is when no member would have us; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -77,8 +77,8 @@ async fn supervise(core: Arc<Core>) {
                 (pause, failed) = (PAUSE_MIN, 0);
                 let wire = Arc::new(wire);
                 core.up.send_replace(Up::Wire(Arc::clone(&wire)));
-                let why = wire.over().await;
-                tracing::debug!(server, why = &*why, "a connection to etcd is over");
+                let why = wire.retired().await;
+                tracing::debug!(server, why = &*why, "a connection to etcd is given up");
                 core.up.send_replace(Up::Looking(Some(Error::NotSent(why.to_string()))));
             }
             Err(error) => {
@@ -126,16 +126,17 @@ fn named(server: &str, error: Error) -> Error {
 }
 
 async fn connect(core: &Core, server: &str) -> Result<Wire, Error> {
-    let until = core.env.now().after(core.settings.limit);
+    let until = core.env.now().after(core.settings.dial_limit);
     let dial = core.settings.dial();
     let making = async {
         let io = dial.dial(server).await.map_err(|error| Error::NotSent(error.to_string()))?;
-        Wire::new(&core.env, io, server, dial.scheme(), core.settings.ping_every).await
+        let touch = Touch { every: core.settings.ping_every, limit: core.settings.limit };
+        Wire::new(&core.env, io, server, dial.scheme(), touch).await
     };
     let wire = tokio::select! {
         made = making => made?,
         () = core.env.sleep_until(until) => {
-            let what = format!("no connection within {:?}", core.settings.limit);
+            let what = format!("no connection within {:?}", core.settings.dial_limit);
             return Err(Error::NotSent(what));
         }
     };

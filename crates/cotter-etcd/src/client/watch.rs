@@ -16,8 +16,7 @@
 //! filed. So whoever needs an order must get it from one watch.
 //!
 //! After a [`News::Gap`] anything may have happened; what comes after the next [`News::Live`] is
-//! without gaps again. A watch from a stated revision has no gap when its stream breaks: it begins
-//! at that revision once more, and may tell things twice.
+//! without gaps again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -161,12 +160,18 @@ async fn run(core: Arc<Core>, mut inbox: mpsc::UnboundedReceiver<Command>) {
             core.env.sleep(AGAIN_AFTER).await;
             continue;
         };
+        let began_at = core.env.now();
         let watching = async {
             let (mut outgoing, mut incoming) = wire.stream(WATCH).await?;
             table.ask_for_all(&mut outgoing)?;
             serve(&mut table, &mut inbox, &mut outgoing, &mut incoming).await
         };
-        let Err(error) = watching.await else { return };
+        let watched = tokio::select! {
+            biased;
+            watched = watching => watched,
+            why = wire.retired() => Err(Error::NotSent(why.to_string())),
+        };
+        let Err(error) = watched else { return };
         tracing::debug!(%error, "a stream of watches is over");
         table.break_off();
         if error.is_old_login() {
@@ -174,9 +179,8 @@ async fn run(core: Arc<Core>, mut inbox: mpsc::UnboundedReceiver<Command>) {
             // What is wrong with the login, the next stream or request tells.
             let _ = core.log_in(&wire, until).await;
         }
-        if error.is_of_the_member() && core.settings.servers.len() > 1 {
-            wire.retire(&error.to_string());
-        } else {
+        core.doubt(&wire, &error, began_at);
+        if !matches!(error, Error::NotSent(_)) {
             core.env.sleep(AGAIN_AFTER).await;
         }
     }
@@ -251,8 +255,10 @@ impl Table {
         self.numbers.clear();
         for entry in self.entries.values_mut() {
             let has_stood = entry.number.take().is_some();
-            // From a stated revision it begins again, and misses nothing.
-            if has_stood && entry.wanted.start_revision == 0 {
+            if has_stood {
+                // From an old revision the server would have to go through all that was written
+                // since.
+                entry.wanted.start_revision = 0;
                 entry.ear.hear(News::Gap);
             }
         }

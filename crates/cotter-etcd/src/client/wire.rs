@@ -1,8 +1,9 @@
 //! One HTTP/2 connection to one member, and gRPC on it: requests with one answer, and streams.
 //!
 //! A task of its own, the driver, reads and writes the socket. It ends when the connection does, or
-//! when the wire is retired; then all that is under way on it ends too. The driver also asks for a
-//! sign of life when nothing has come for a while, and gives the connection up if none comes.
+//! when nobody has the wire any more; then all that is under way on it ends too. The driver also
+//! asks for a sign of life when nothing has come for a while, and gives the connection up if none
+//! comes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,13 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 /// A flag and a length stand before each message.
 const FRAME_HEAD_LEN: usize = 5;
 
+/// When a silent connection is asked for a sign of life, and how long that may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touch {
+    pub(crate) every: Duration,
+    pub(crate) limit: Duration,
+}
+
 /// A connection.
 pub(crate) struct Wire {
     send: SendRequest<Bytes>,
@@ -45,6 +53,8 @@ struct Alive {
     env: Env,
     /// Why it is over, once it is.
     over: channel::Sender<Option<Arc<str>>>,
+    /// Why nothing new is to be sent on it.
+    retired: channel::Sender<Option<Arc<str>>>,
     /// When something last came from the server, in nanoseconds of [`Moment`].
     heard_at: AtomicU64,
 }
@@ -55,14 +65,19 @@ impl Alive {
     }
 
     fn end(&self, why: &str) {
-        self.over.send_if_modified(|over| {
-            let is_first = over.is_none();
-            if is_first {
-                *over = Some(Arc::from(why));
-            }
-            is_first
-        });
+        say_once(&self.over, why);
+        say_once(&self.retired, why);
     }
+}
+
+fn say_once(to: &channel::Sender<Option<Arc<str>>>, why: &str) {
+    to.send_if_modified(|said| {
+        let is_first = said.is_none();
+        if is_first {
+            *said = Some(Arc::from(why));
+        }
+        is_first
+    });
 }
 
 impl Drop for Wire {
@@ -78,7 +93,7 @@ impl Wire {
         io: Box<dyn Stream>,
         server: &str,
         scheme: &'static str,
-        ping_every: Duration,
+        touch: Touch,
     ) -> Result<Self, Error> {
         let authority = Authority::try_from(server)
             .map_err(|error| Error::Invalid(format!("{server:?} is no server: {error}")))?;
@@ -92,23 +107,21 @@ impl Wire {
         let alive = Arc::new(Alive {
             env: env.clone(),
             over: channel::Sender::new(None),
+            retired: channel::Sender::new(None),
             heard_at: AtomicU64::new(env.now().as_nanos()),
         });
         let ping = connection.ping_pong();
         let driver = env.spawn({
             let alive = Arc::clone(&alive);
-            let mut over = alive.over.subscribe();
             async move {
                 let why = tokio::select! {
                     ended = connection => match ended {
                         Ok(()) => "the server closed the connection".to_owned(),
                         Err(error) => format!("the connection broke: {error}"),
                     },
-                    () = stay_in_touch(&alive, ping, ping_every) => {
-                        format!("no sign of life for {ping_every:?}")
+                    () = stay_in_touch(&alive, ping, touch) => {
+                        format!("no sign of life for {:?}", touch.every + touch.limit)
                     }
-                    // Somebody has said why already.
-                    _ = over.wait_for(Option::is_some) => return,
                 };
                 alive.end(&why);
             }
@@ -116,16 +129,22 @@ impl Wire {
         Ok(Self { send, authority, scheme, token: Mutex::new(None), alive, driver })
     }
 
-    /// Gives it up, and all that is under way on it.
+    /// Says that another one is to be used from now on. What is under way on it may yet be
+    /// answered; it is closed when nobody has it any more.
     pub(crate) fn retire(&self, why: &str) {
-        self.alive.end(why);
+        say_once(&self.alive.retired, why);
     }
 
-    /// Resolves when the connection is over, with the reason.
-    pub(crate) async fn over(&self) -> Arc<str> {
-        let mut over = self.alive.over.subscribe();
-        let why = over.wait_for(Option::is_some).await;
+    /// Resolves when the wire is retired or broken, with the reason.
+    pub(crate) async fn retired(&self) -> Arc<str> {
+        let mut retired = self.alive.retired.subscribe();
+        let why = retired.wait_for(Option::is_some).await;
         why.ok().and_then(|why| why.clone()).unwrap_or_else(|| Arc::from("it was dropped"))
+    }
+
+    /// When something last came from the server.
+    pub(crate) fn heard_at(&self) -> Moment {
+        Moment::from_nanos(self.alive.heard_at.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_token(&self, token: Option<HeaderValue>) {
@@ -172,7 +191,6 @@ impl Wire {
         request: &impl Message,
     ) -> Result<(A, Moment), Error> {
         let message = framed(request);
-        // A wire that was retired takes nothing more, whatever its socket says.
         if let Some(why) = &*self.alive.over.borrow() {
             return Err(Error::NotSent(why.to_string()));
         }
@@ -216,12 +234,12 @@ fn framed(message: &impl Message) -> Bytes {
 }
 
 /// Asks for a sign of life whenever nothing came for a while. Ends when none comes.
-async fn stay_in_touch(alive: &Alive, ping: Option<PingPong>, every: Duration) {
+async fn stay_in_touch(alive: &Alive, ping: Option<PingPong>, touch: Touch) {
     // It is there unless somebody took it before us.
     let Some(mut ping) = ping else { return std::future::pending().await };
     loop {
         let heard_at = Moment::from_nanos(alive.heard_at.load(Ordering::Relaxed));
-        let due_at = heard_at.after(every);
+        let due_at = heard_at.after(touch.every);
         if alive.env.now() < due_at {
             alive.env.sleep_until(due_at).await;
             continue;
@@ -233,7 +251,7 @@ async fn stay_in_touch(alive: &Alive, ping: Option<PingPong>, every: Duration) {
                 // The connection says more of it.
                 Err(_) => std::future::pending().await,
             },
-            () = alive.env.sleep(every) => return,
+            () = alive.env.sleep(touch.limit) => return,
         }
     }
 }

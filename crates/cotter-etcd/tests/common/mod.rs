@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use cotter::Cotter;
 use cotter_core::env::Env;
 use cotter_etcd::client::stubs::{
-    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, compare,
-    request_op,
+    Compare, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    compare, request_op,
 };
 use cotter_etcd::client::{Client, Settings};
 
@@ -38,6 +39,94 @@ pub(crate) fn env() -> Env {
 /// A prefix of keys that no other test has.
 pub(crate) fn prefix(env: &Env) -> String {
     format!("/test/{:016x}", env.random())
+}
+
+/// A prefix of its own on the one member, removed with what is in it by nobody: the servers are
+/// thrown away.
+pub(crate) struct Rig {
+    pub(crate) env: Env,
+    pub(crate) servers: String,
+    pub(crate) prefix: String,
+    /// A client beside cotter's, which does what programs of other makes do.
+    pub(crate) other: Client,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::on(&one()).await
+    }
+
+    pub(crate) async fn on(servers: &str) -> Self {
+        let env = env();
+        let (prefix, other) = (prefix(&env), direct(&env, servers).await);
+        Self { env, servers: servers.to_owned(), prefix, other }
+    }
+
+    pub(crate) fn url(&self, options: &str) -> String {
+        self.url_by(&self.servers, options)
+    }
+
+    /// By other addresses: those of a proxy.
+    pub(crate) fn url_by(&self, servers: &str, options: &str) -> String {
+        format!("etcd://{servers}{}?lease=4s&{options}", self.prefix)
+    }
+
+    pub(crate) async fn cotter(&self, options: &str) -> Cotter {
+        within(Cotter::connect(&self.url(options))).await.expect("connected")
+    }
+
+    /// A key under the prefix.
+    pub(crate) fn key(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.prefix)
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Option<KeyValue> {
+        let read = self.other.call(&get(key)).await.expect("read");
+        read.value.kvs.into_iter().next()
+    }
+
+    /// The keys of a line, in order.
+    pub(crate) async fn line(&self, name: &str) -> Vec<KeyValue> {
+        let start = self.key(&format!("{name}/"));
+        let mut end = start.clone().into_bytes();
+        *end.last_mut().expect("not empty") += 1;
+        let request =
+            RangeRequest { range_end: end.into(), sort_target: 2, sort_order: 1, ..get(&start) };
+        self.other.call(&request).await.expect("read").value.kvs
+    }
+
+    /// Makes a key as a client of another make does, without a lease.
+    pub(crate) async fn make(&self, key: &str, value: &str) -> i64 {
+        self.other.call(&put(key, value, 0)).await.expect("put").revision
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> i64 {
+        let deleted = self.other.call(&delete(key)).await.expect("deleted");
+        assert_eq!(deleted.value.deleted, 1, "{key} was there");
+        deleted.revision
+    }
+
+    /// Waits until so many wait for the lock.
+    pub(crate) async fn until_waiting(&self, cotter: &Cotter, name: &str, count: usize) {
+        within(async {
+            while cotter.lock(name).line_up().await.expect("a line-up").waiters.len() != count {
+                // It is looked at again.
+                self.env.sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn within<T>(work: impl IntoFuture<Output = T>) -> T {
+    let env = env();
+    tokio::select! {
+        done = work.into_future() => done,
+        () = env.sleep(PATIENCE) => panic!("this has taken {PATIENCE:?}"),
+    }
 }
 
 /// A client past everything.
