@@ -67,6 +67,13 @@ struct Connection {
 }
 
 impl Connection {
+    /// One of the sides has closed.
+    fn leave(&self) {
+        if !self.is_left.swap(true, Ordering::SeqCst) {
+            self.link.left();
+        }
+    }
+
     fn reset(&self) {
         self.is_reset.send_replace(true);
     }
@@ -166,10 +173,10 @@ async fn read(
             () = connection.until_reset() => return,
         };
         match length {
-            Ok(0) => return connection.is_left.store(true, Ordering::SeqCst),
+            Ok(0) => return connection.leave(),
             Ok(_) => {}
             Err(_) => {
-                connection.is_left.store(true, Ordering::SeqCst);
+                connection.leave();
                 // It goes the way of what was sent before it. A queue that is gone was reset.
                 let _ = queue.send(Item::Reset).await;
                 return;

@@ -55,6 +55,7 @@ pub(crate) struct Link {
     delay: Mutex<Duration>,
     trips: Mutex<Trips>,
     connections: AtomicUsize,
+    left: AtomicUsize,
 }
 
 /// How often a client had to wait for an answer before it went on.
@@ -91,6 +92,11 @@ impl Link {
         // The sender is in this same link, so the wait cannot fail.
         let _ = way.wait_for(|way| *way != Way::Silent).await;
         had_to_wait
+    }
+
+    /// One of a connection's sides has closed.
+    pub(crate) fn left(&self) {
+        self.left.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn opened(self: &Arc<Self>) -> Counted {
@@ -153,6 +159,7 @@ impl Proxy {
             delay: Mutex::default(),
             trips: Mutex::default(),
             connections: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
         });
         for (server, listener) in servers.iter().zip(listeners) {
             let (link, server) = (Arc::clone(&link), server.as_ref().to_owned());
@@ -208,6 +215,11 @@ impl Proxy {
     /// How many connections there are now, those included that wait for a server.
     pub fn connections(&self) -> usize {
         self.link.connections.load(Ordering::SeqCst)
+    }
+
+    /// Of how many connections one side has closed so far, whether the other one knows it or not.
+    pub fn left(&self) -> usize {
+        self.link.left.load(Ordering::SeqCst)
     }
 
     /// How often the client had to wait for an answer before it sent its next request. Requests
