@@ -61,9 +61,13 @@ pub(crate) fn refused(doing: &str, refusal: &Refusal) -> Error {
 }
 
 /// Whether a script had begun when it failed: a part of it may have been done. Servers say where in
-/// the script it was; a call that they refuse as a whole has no such place.
+/// the script it was; a call that they refuse as a whole has no such place. That memory is full, or
+/// that they are replicas, they say before the first write only.
 fn is_from_within(refusal: &Refusal) -> bool {
-    refusal.text().contains("script: ") || refusal.text().starts_with("Error running script")
+    let is_midway = matches!(refusal.code(), "ERR" | "WRONGTYPE" | "NOPERM");
+    let has_place =
+        refusal.text().contains("script: ") || refusal.text().starts_with("Error running script");
+    is_midway && has_place
 }
 
 /// The error for an answer that no script of ours gives.

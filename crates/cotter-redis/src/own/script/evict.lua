@@ -14,6 +14,7 @@ if held == 'one' then
   local id, token, of = string.match(value, '^cotter:(%x+):(%d+):%d+:(%x+):')
   if tonumber(token) == expected then
     redis.call('del', K)
+    known = 'free'
     victim, session = id, of
   else
     tokens[1] = tonumber(token)

@@ -13,7 +13,10 @@
 --    by whoever comes next; the keys themselves expire after the last of their claims.
 -- T  the counter of tokens of the slot
 local K, C, W, A, T
+-- What `holder` has found and nothing here has changed since.
+local known, known_value
 local function at(first)
+  known = nil
   K, C, W, A, T = KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3], KEYS[first + 4]
 end
 
@@ -66,8 +69,7 @@ local function keep(ms)
   redis.call('pexpire', A, ms)
 end
 
--- Who holds the lock: free, one, many, foreign, or wrong (no string at all).
-local function holder()
+local function find_holder()
   local value = redis.pcall('get', K)
   if not value then
     return 'free'
@@ -80,6 +82,14 @@ local function holder()
     return 'one', value
   end
   return 'foreign', value
+end
+
+-- Who holds the lock: free, one, many, foreign, or wrong (no string at all).
+local function holder()
+  if not known then
+    known, known_value = find_holder()
+  end
+  return known, known_value
 end
 
 -- Takes a claim out of C, W and A. If it was the last that shared the lock, the lock is free.
@@ -97,6 +107,7 @@ local function drop(id)
     redis.call('hdel', C, 'u', 'k', 'l')
     if held == 'many' then
       redis.call('del', K)
+      known = 'free'
     end
   end
   return claim
@@ -155,11 +166,13 @@ local function grant(id, claim, ms)
     redis.call('zrem', A, id)
     redis.call('set', K, 'cotter:' .. id .. ':' .. text(claim.token) .. ':' .. text(now) .. ':'
       .. claim.session .. ':' .. claim.about, 'px', ms)
+    known, known_value = 'one', nil
     return
   end
   local mark = claim.mode == 's' and 'cotter:shared' or 'cotter:permits'
   local ttl = math.max(redis.call('pttl', K), ms)
   redis.call('set', K, mark, 'px', ttl)
+  known, known_value = 'many', mark
   redis.call('zrem', W, id)
   redis.call('zadd', A, now + ms, id)
   redis.call('hset', C, id, packed(claim), 'k', claim.mode, 'l', claim.limit)
