@@ -55,6 +55,9 @@ func (s *seat) obey(words []string) (string, error) {
 			return "", errors.New("it is not held here")
 		}
 		return fmt.Sprintf("revision %d", held.Header().Revision), nil
+	case verb == "created" && len(words) == 2:
+		revision, err := s.created(words[1])
+		return fmt.Sprintf("created %d", revision), err
 	case verb == "is-owner" && len(words) == 2:
 		return s.isOwner(ctx, words[1])
 	case verb == "stress" && len(words) == 5:
@@ -178,8 +181,7 @@ func (s *seat) observe(path string) {
 	}()
 }
 
-// list tells the keys below a path in order of creation, each without the path and with its create
-// revision.
+// list tells the keys below a path in order of creation, each without the path.
 func (s *seat) list(ctx context.Context, path string) (string, error) {
 	order := clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)
 	got, err := s.session.client.Get(ctx, path+"/", clientv3.WithPrefix(), order)

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A leader in that state commits nothing, but goes on answering keep-alives (etcd issue 15247),
-//! and Go believes them. What is asserted is cotter's margin; Go's is printed, and only that it is told
-//! at all is asserted: how late it is depends on when the disk goes on.
+//! and Go believes them. What is asserted is cotter's margin; Go's is printed, and only that it is
+//! told at all is asserted: how late it is depends on when the disk goes on.
 
 mod etcd;
 

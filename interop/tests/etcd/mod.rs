@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use cotter::Cotter;
 use cotter::env::Env;
 use cotter_interop::{Client, Failure, Grant, Program, Reply, Result, Seat, eventually};
 use cotter_servers::etcd::Ctl;
@@ -62,7 +63,7 @@ impl Place {
     pub(crate) async fn new(test: &str) -> Result<Self> {
         let random = Env::system()?.random();
         let setter = seat(&format!("{test}-setter")).await?;
-        Ok(Self { prefix: format!("interop-{test}-{random:016x}"), setter })
+        Ok(Self { prefix: format!("/interop-{test}-{random:016x}"), setter })
     }
 
     /// What all its names begin with, which is a prefix of its own.
@@ -73,6 +74,19 @@ impl Place {
     /// The path of a lock in it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.prefix)
+    }
+
+    /// A cotter whose names are below this place.
+    pub(crate) async fn cotter(&self, options: &str) -> Result<Cotter> {
+        let lease = LEASE.as_secs();
+        let url = format!("etcd://{}{}?lease={lease}s{options}", server()?, self.prefix);
+        Ok(Cotter::connect(&url).await?)
+    }
+
+    /// The revision that made a key.
+    pub(crate) async fn created(&self, key: &str) -> Result<u64> {
+        let answer = self.setter.ask(&format!("created {key}")).await?;
+        Ok(answer.strip_prefix("created ").unwrap_or("").parse()?)
     }
 
     /// A key with this text.

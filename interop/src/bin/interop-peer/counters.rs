@@ -1,9 +1,11 @@
 //! What a stress protects: counters and rooms, written by other means than the lock.
 //!
 //! In ZooKeeper a counter is a node's data, and a room a node whose children are those inside. In
-//! Redis a counter is a string, and a room a set.
+//! Redis a counter is a string, and a room a set. In etcd a counter is a key, and a room what the
+//! keys of those inside begin with.
 
 use cotter::env::Env;
+use cotter_etcd::client::stubs::{DeleteRangeRequest, PutRequest, RangeRequest};
 use cotter_interop::{Failure, Result};
 use cotter_zk::{Acl, CreateKind};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
@@ -14,6 +16,7 @@ use tokio::sync::Mutex;
 pub(crate) enum Counters {
     ZooKeeper(cotter_zk::Client),
     Redis(Redis),
+    Etcd(cotter_etcd::client::Client),
 }
 
 impl Counters {
@@ -27,6 +30,13 @@ impl Counters {
                 let text = redis.ask(&["GET", counter]).await?.pop();
                 text.ok_or(Failure::new("there is no such counter"))
             }
+            Counters::Etcd(client) => {
+                let key = counter.as_bytes().to_vec().into();
+                let answer = client.call(&RangeRequest { key, ..Default::default() }).await?;
+                let found = answer.value.kvs.into_iter().next();
+                let found = found.ok_or(Failure::new("there is no such counter"))?;
+                Ok(String::from_utf8(found.value.to_vec())?)
+            }
         }
     }
 
@@ -37,6 +47,7 @@ impl Counters {
                 client.set_data(counter, text.as_bytes(), None).await?;
             }
             Counters::Redis(redis) => drop(redis.ask(&["SET", counter, text]).await?),
+            Counters::Etcd(client) => put(client, counter, text).await?,
         }
         Ok(())
     }
@@ -54,6 +65,11 @@ impl Counters {
                 redis.ask(&["SADD", room, &own]).await?;
                 Ok(own)
             }
+            Counters::Etcd(client) => {
+                let own = format!("{role}{:016x}", env.random());
+                put(client, &format!("{room}/{own}"), "").await?;
+                Ok(own)
+            }
         }
     }
 
@@ -62,6 +78,14 @@ impl Counters {
         match self {
             Counters::ZooKeeper(client) => Ok(client.children(room).await?.value.0),
             Counters::Redis(redis) => redis.ask(&["SMEMBERS", room]).await,
+            Counters::Etcd(client) => {
+                let [start, end] = [format!("{room}/"), format!("{room}0")];
+                let (key, range_end) = (start.clone().into(), end.into());
+                let request = RangeRequest { key, range_end, ..Default::default() };
+                let found = client.call(&request).await?.value.kvs.into_iter();
+                let names = found.map(|kv| kv.key.get(start.len()..).unwrap_or_default().to_vec());
+                Ok(names.map(String::from_utf8).collect::<std::result::Result<_, _>>()?)
+            }
         }
     }
 
@@ -70,9 +94,19 @@ impl Counters {
         match self {
             Counters::ZooKeeper(client) => client.delete(own, None).await.map(drop)?,
             Counters::Redis(redis) => drop(redis.ask(&["SREM", room, own]).await?),
+            Counters::Etcd(client) => {
+                let key = format!("{room}/{own}").into();
+                client.call(&DeleteRangeRequest { key, ..Default::default() }).await?;
+            }
         }
         Ok(())
     }
+}
+
+async fn put(client: &cotter_etcd::client::Client, key: &str, text: &str) -> Result<()> {
+    let (key, value) = (key.to_owned().into(), text.to_owned().into());
+    client.call(&PutRequest { key, value, ..Default::default() }).await?;
+    Ok(())
 }
 
 /// As much of a client of Redis as the counters need.

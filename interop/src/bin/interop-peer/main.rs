@@ -3,7 +3,7 @@
 //!
 //! A session is a [`Cotter`] and, for the counter of a stress, a client of its own: what the lock
 //! protects is written by other means than the lock. The server is a ZooKeeper's address, or
-//! `redis:` and the address of a Redis.
+//! `redis:` or `etcd:` and the address of one of those.
 //!
 //! ```text
 //!   stdin ── "7 s a lock mutex /t/x 1000" ──► obey, a task each ──► "7 ok granted 42 -" ── stdout
@@ -55,8 +55,9 @@ struct Peer {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
-    let server =
-        std::env::args().nth(1).ok_or(Failure::new("usage: interop-peer [redis:]HOST:PORT"))?;
+    let server = std::env::args()
+        .nth(1)
+        .ok_or(Failure::new("usage: interop-peer [redis:|etcd:]HOST:PORT"))?;
     let peer = Arc::new(Peer {
         server,
         env: Env::system()?,
@@ -113,25 +114,29 @@ impl Peer {
     }
 
     async fn open(&self, name: &str, path: &str, options: &str) -> Result<String> {
-        let session = match self.server.strip_prefix("redis:") {
+        let (redis, etcd) = (self.server.strip_prefix("redis:"), self.server.strip_prefix("etcd:"));
+        let root = format!("{path}/");
+        let (url, counters, root) = match (redis, etcd) {
             // A path is a key, and a key a name.
-            Some(server) => Session {
-                cotter: Cotter::connect(&format!("redis://{server}?{options}")).await?,
-                counters: Arc::new(Counters::Redis(Redis::connect(server).await?)),
-                root: String::new(),
-            },
-            None => {
-                let url = format!("zookeeper://{}{path}?{options}", self.server);
+            (Some(server), _) => {
+                let counters = Counters::Redis(Redis::connect(server).await?);
+                (format!("redis://{server}?{options}"), counters, String::new())
+            }
+            (_, Some(server)) => {
+                let settings = cotter_etcd::client::Settings::new(vec![server.to_owned()]);
+                let client = cotter_etcd::client::Client::connect(&self.env, settings).await?;
+                (format!("etcd://{server}{path}?{options}"), Counters::Etcd(client), root)
+            }
+            _ => {
                 let servers = self.server.split(',').map(str::to_owned).collect();
                 let config = cotter_zk::Config::new(servers, Duration::from_secs(10));
                 let client = cotter_zk::Client::connect(&self.env, config).await?;
-                Session {
-                    cotter: Cotter::connect(&url).await?,
-                    counters: Arc::new(Counters::ZooKeeper(client)),
-                    root: format!("{path}/"),
-                }
+                let url = format!("zookeeper://{}{path}?{options}", self.server);
+                (url, Counters::ZooKeeper(client), root)
             }
         };
+        let cotter = Cotter::connect(&url).await?;
+        let session = Session { cotter, counters: Arc::new(counters), root };
         locked(&self.sessions).insert(name.to_owned(), session);
         Ok("open".to_owned())
     }
