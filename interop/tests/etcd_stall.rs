@@ -85,6 +85,7 @@ async fn cotter_is_told_before_the_next_one_is_granted_and_go_is_late() -> Resul
     // What was written is in the database before, so that the first write that finds the disk
     // standing still is one of the log: that is what stops a leader, and nothing else of it.
     let saved = commits(leader)?;
+    go_holder.seat("b").ask(&format!("put {PATH}-beside before")).await?;
     let is_saved = async || Ok(commits(leader)? > saved);
     eventually("what was written is saved", is_saved).await?;
     let stall = blocking(|| leader.stall_disk(STALL))?;
