@@ -4,13 +4,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use common::papers::{authority, leaf, open_for_all};
 use cotter::{Cotter, Error, Kind};
 use cotter_servers::redis::{Options, Servers, Tls};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-};
 
 /// The name in the server's certificate.
 const NAME: &str = "redis.example";
@@ -40,6 +38,7 @@ impl Field {
             key: path(&format!("{NAME}-key.pem")),
             authority: path("ca.pem"),
             asks_clients,
+            is_everywhere: false,
         };
         let options = Options { tls: Some(tls), ..Options::default() };
         Self { servers: Servers::start(1, &options).expect("a server"), papers }
@@ -57,35 +56,6 @@ impl Field {
         });
         format!("rediss://{address}?{}", options.collect::<Vec<_>>().join("&"))
     }
-}
-
-fn open_for_all(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = |path: &Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
-    };
-    mode(folder, 0o755);
-    for file in std::fs::read_dir(folder).expect("a folder") {
-        mode(&file.expect("a file").path(), 0o644);
-    }
-}
-
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    params.distinguished_name.push(DnType::CommonName, name);
-    let key = KeyPair::generate().expect("a key");
-    CertifiedIssuer::self_signed(params, key).expect("an authority")
-}
-
-/// A certificate for this host, and its key.
-fn leaf(signer: &CertifiedIssuer<'static, KeyPair>, host: &str) -> (String, String) {
-    let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
-    params.distinguished_name.push(DnType::CommonName, host);
-    let key = KeyPair::generate().expect("a key");
-    let certificate = params.signed_by(&key, signer).expect("a certificate");
-    (certificate.pem(), key.serialize_pem())
 }
 
 async fn refused(url: &str) -> Error {

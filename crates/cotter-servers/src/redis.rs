@@ -97,6 +97,12 @@ fn addresses(servers: &[Server]) -> String {
     addresses.collect::<Vec<_>>().join(",")
 }
 
+/// The same with TLS, of those that have it.
+fn secure_addresses(servers: &[Server]) -> String {
+    let addresses = servers.iter().filter_map(Server::secure_address);
+    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
+}
+
 /// Makes servers in a folder of their own; again with other ports, if somebody was faster.
 fn started<T>(options: &Options, make: impl Fn(Folder) -> Result<T>) -> Result<T> {
     NEEDS.ensure()?;

@@ -12,6 +12,7 @@ use cotter_proxy::{Plan, Protocol, Proxy};
 use cotter_servers::redis::{Answer, ask};
 
 pub(crate) mod checker;
+pub(crate) mod papers;
 pub(crate) mod two;
 
 /// Longer than anything here takes, unless it never happens.

@@ -8,4 +8,6 @@ mod common;
 mod cluster;
 mod forgotten;
 mod rights;
+#[cfg(feature = "tls")]
+mod secure;
 mod sentinel;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::config::{Options, Part, Ports};
 use super::server::line;
 use super::watched::settled;
-use super::{Server, addresses, start_all, started};
+use super::{Server, addresses, secure_addresses, start_all, started};
 use crate::folder::Folder;
 use crate::{Error, Result};
 
@@ -66,6 +66,11 @@ impl Cluster {
         addresses(&self.nodes)
     }
 
+    /// The same for clients that use TLS.
+    pub fn secure_address(&self) -> String {
+        secure_addresses(&self.nodes)
+    }
+
     /// The slot of a key, as a node says.
     ///
     /// # Errors
@@ -92,7 +97,7 @@ impl Cluster {
         let slot = slot.to_string();
         to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)?])?;
         from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)?])?;
-        let (host, port) = (to.address().ip().to_string(), to.address().port().to_string());
+        let (host, port) = (to.address().ip().to_string(), to.port_for_servers().to_string());
         loop {
             let keys = from.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, MOVED_MAX])?;
             let keys: Vec<&str> = keys.parts().iter().filter_map(|key| key.text()).collect();
@@ -155,12 +160,13 @@ impl Cluster {
             node.ask(&["CLUSTER", "ADDSLOTSRANGE", &from, &to])?;
         }
         let first = self.nodes[0].address();
-        let (host, port) = (first.ip().to_string(), first.port().to_string());
+        let meet = self.nodes[0].port_for_servers().to_string();
+        let host = first.ip().to_string();
         let bus = self.nodes[0].bus_port().to_string();
         for (number, node) in self.nodes.iter().enumerate() {
             // Each its own, so that none has to be told apart later.
             node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
-            node.ask(&["CLUSTER", "MEET", &host, &port, &bus])?;
+            node.ask(&["CLUSTER", "MEET", &host, &meet, &bus])?;
         }
         let count = self.nodes.len().to_string();
         let knows = |node: &Server| info(node, "cluster_known_nodes").as_deref() == Some(&count);

@@ -28,6 +28,25 @@ pub struct Tls {
     pub authority: PathBuf,
     /// Whether a client has to show a certificate.
     pub asks_clients: bool,
+    /// Whether servers, nodes and sentinels talk to each other that way too, and tell clients of
+    /// each other's secure ports.
+    pub is_everywhere: bool,
+}
+
+impl Tls {
+    fn lines(&self, port: u16) -> Vec<String> {
+        let mut lines = vec![
+            format!("tls-port {port}"),
+            format!("tls-cert-file {}", self.certificate.display()),
+            format!("tls-key-file {}", self.key.display()),
+            format!("tls-ca-cert-file {}", self.authority.display()),
+            format!("tls-auth-clients {}", if self.asks_clients { "yes" } else { "no" }),
+        ];
+        if self.is_everywhere {
+            lines.push("tls-replication yes".to_owned());
+        }
+        lines
+    }
 }
 
 /// How servers are set up.
@@ -61,6 +80,12 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    /// Where the other servers reach it.
+    pub(super) fn for_servers(self, options: &Options) -> u16 {
+        let is_everywhere = options.tls.as_ref().is_some_and(|tls| tls.is_everywhere);
+        self.secure.filter(|_| is_everywhere).unwrap_or(self.plain)
+    }
+
     pub(super) fn free(options: &Options) -> Result<Self> {
         let ports = port::free(3)?;
         let secure = options.tls.as_ref().map(|_| ports[2]);
@@ -122,11 +147,10 @@ pub(super) fn server(home: &Path, options: &Options, ports: Ports, part: Part) -
         line(format!("requirepass {password}\nmasterauth {password}"));
     }
     if let (Some(tls), Some(port)) = (&options.tls, ports.secure) {
-        line(format!("tls-port {port}"));
-        line(format!("tls-cert-file {}", tls.certificate.display()));
-        line(format!("tls-key-file {}", tls.key.display()));
-        line(format!("tls-ca-cert-file {}", tls.authority.display()));
-        line(format!("tls-auth-clients {}", if tls.asks_clients { "yes" } else { "no" }));
+        tls.lines(port).into_iter().for_each(&mut line);
+        if tls.is_everywhere && matches!(part, Part::Node(_)) {
+            line("tls-cluster yes".to_owned());
+        }
     }
     if let Some((bytes, policy)) = &options.memory_max {
         line(format!("maxmemory {bytes}\nmaxmemory-policy {policy}"));
@@ -145,17 +169,20 @@ pub(super) fn server(home: &Path, options: &Options, ports: Ports, part: Part) -
 }
 
 /// What the configuration of a sentinel says.
-pub(super) fn sentinel(home: &Path, port: u16, watched: &Watched<'_>) -> String {
-    let Watched { name, primary, quorum, silence_ms, password, .. } = watched;
-    let mut lines = common(home, port);
+pub(super) fn sentinel(home: &Path, ports: Ports, watched: &Watched<'_>) -> String {
+    let Watched { name, primary, quorum, silence_ms, options } = watched;
+    let mut lines = common(home, ports.plain);
+    if let (Some(tls), Some(port)) = (&options.tls, ports.secure) {
+        lines.extend(tls.lines(port));
+    }
     lines.push(format!("sentinel monitor {name} 127.0.0.1 {primary} {quorum}"));
     lines.push(format!("sentinel down-after-milliseconds {name} {silence_ms}"));
     // A further replacement waits for twice this time.
     lines.push(format!("sentinel failover-timeout {name} {}", silence_ms * 3));
-    if let Some(password) = password {
+    if let Some(password) = &options.password {
         lines.push(format!("sentinel auth-pass {name} {password}"));
     }
-    lines.extend(watched.lines.iter().cloned());
+    lines.extend(options.sentinel_lines.iter().cloned());
     lines.join("\n") + "\n"
 }
 
@@ -165,8 +192,7 @@ pub(super) struct Watched<'a> {
     pub(super) primary: u16,
     pub(super) quorum: usize,
     pub(super) silence_ms: u32,
-    pub(super) password: Option<&'a str>,
-    pub(super) lines: &'a [String],
+    pub(super) options: &'a Options,
 }
 
 fn common(home: &Path, port: u16) -> Vec<String> {

@@ -23,6 +23,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(2);
 pub struct Server {
     number: usize,
     ports: Ports,
+    /// Where the other servers reach it.
+    port_for_servers: u16,
     password: Option<String>,
     socket: Option<PathBuf>,
     running: Running,
@@ -42,6 +44,7 @@ impl Server {
         Ok(Self {
             number,
             ports,
+            port_for_servers: ports.for_servers(options),
             password: options.password.clone(),
             socket: options.has_socket.then(|| config::socket(&home)),
             running: running(&home, format!("Redis server {number}"), words)?,
@@ -55,10 +58,11 @@ impl Server {
         ports: Ports,
         watched: &config::Watched<'_>,
     ) -> Result<Self> {
-        let file = config::write(&home, &config::sentinel(&home, ports.plain, watched))?;
+        let file = config::write(&home, &config::sentinel(&home, ports, watched))?;
         let words = vec![file.display().to_string(), "--sentinel".to_owned()];
         let running = running(&home, format!("sentinel {number}"), words)?;
-        Ok(Self { number, ports, password: None, socket: None, running })
+        let port_for_servers = ports.for_servers(watched.options);
+        Ok(Self { number, ports, port_for_servers, password: None, socket: None, running })
     }
 
     /// Its place among those it was started with, from 0.
@@ -76,12 +80,22 @@ impl Server {
         self.ports.secure.map(local)
     }
 
+    /// Whether this is its address, secure or not.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.address() == address || self.secure_address() == Some(address)
+    }
+
     /// Its unix socket, if [`Options::has_socket`] was set.
     pub fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
     }
 
-    /// Where the nodes of its cluster reach it.
+    /// Where the other servers reach it.
+    pub(super) fn port_for_servers(&self) -> u16 {
+        self.port_for_servers
+    }
+
+    /// Where the nodes of its cluster talk to it.
     pub(super) fn bus_port(&self) -> u16 {
         self.ports.bus
     }

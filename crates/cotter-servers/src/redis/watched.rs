@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config::{self, Options, Part, Ports};
-use super::{Server, addresses, start_all, started};
+use super::{Server, addresses, secure_addresses, start_all, started};
 use crate::folder::Folder;
 use crate::wait::until_so;
 use crate::{Error, Result};
@@ -36,15 +36,14 @@ impl Watched {
             let ports = [Ports::free(options)?, Ports::free(options)?];
             let home = |name: &str| folder.path().join(name);
             let primary = Server::prepare(home("0"), 0, options, ports[0], Part::Alone)?;
-            let part = Part::ReplicaOf(ports[0].plain);
+            let part = Part::ReplicaOf(ports[0].for_servers(options));
             let replica = Server::prepare(home("1"), 1, options, ports[1], part)?;
             let watched = config::Watched {
                 name: NAME,
-                primary: ports[0].plain,
+                primary: ports[0].for_servers(options),
                 quorum: sentinels / 2 + 1,
                 silence_ms: u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX),
-                password: options.password.as_deref(),
-                lines: &options.sentinel_lines,
+                options,
             };
             let mut watching = Vec::new();
             for number in 0..sentinels {
@@ -89,6 +88,11 @@ impl Watched {
         addresses(&self.sentinels)
     }
 
+    /// The same for clients that use TLS.
+    pub fn secure_sentinel_address(&self) -> String {
+        secure_addresses(&self.sentinels)
+    }
+
     /// The primary, as the first sentinel that answers sees it.
     pub fn primary(&self) -> Option<SocketAddr> {
         let words = ["SENTINEL", "get-master-addr-by-name", NAME];
@@ -121,8 +125,8 @@ impl Watched {
     /// It does not come to that within the limit.
     pub fn until_replaced(&self, before: &Server) -> Result<&Server> {
         let now = || {
-            let is_it = |server: &&Server| Some(server.address()) == self.primary();
-            let server = self.servers.iter().find(is_it)?;
+            let primary = self.primary()?;
+            let server = self.servers.iter().find(|server| server.is_at(primary))?;
             let is_new = server.number() != before.number();
             (is_new && server.info("role").as_deref() == Some("master")).then_some(server)
         };
