@@ -139,6 +139,14 @@ impl Config {
         Err(wrong(format!("a lease of {lease:?} is out of range; ask for {LEASE_MIN:?} to 24 h")))
     }
 
+    /// Another lease, if the rest goes with it.
+    pub(crate) fn set_lease(&mut self, lease: Duration) -> Result<()> {
+        let checked = Self { lease: Self::checked_lease(lease)?, ..self.clone() };
+        checked.check(false)?;
+        *self = checked;
+        Ok(())
+    }
+
     /// How long one request may take: renewals are this far apart, and a late one must not hold up
     /// the next.
     pub(crate) fn limit(&self) -> Duration {

@@ -9,6 +9,7 @@ use cotter_core::env::Env;
 use cotter_core::{Error, Kind, Result};
 
 use crate::config::{Config, Dialect, Place};
+use crate::link::{Fault, Flight, Reply};
 use crate::own::OwnSession;
 use crate::route::Route;
 use crate::session::RedisSession;
@@ -67,19 +68,23 @@ fn profile(config: &Config) -> Profile {
 }
 
 /// The profile with what only a live server can tell: whether it writes everything to disk before
-/// it answers, and whether it has replicas that may be promoted.
+/// it answers, and whether it has replicas that may be promoted. One flight for each server.
 pub(crate) async fn seen_profile(route: &Route, mut profile: Profile) -> Result<Profile> {
+    let doing = "asking what the server keeps";
     let mut is_durable = true;
     for link in route.primaries().await? {
-        for (setting, needed) in [("appendonly", "yes"), ("appendfsync", "always")] {
-            let words: [&[u8]; 3] = [b"CONFIG", b"GET", setting.as_bytes()];
-            // A server that does not tell is taken for one that does not.
-            let told = link.command(&words).await.ok();
-            let value = told.as_ref().and_then(|told| told.reply.of_key(setting)?.str());
-            is_durable &= value == Some(needed);
-        }
-        let told = link.command(&[b"INFO", b"replication"]).await.ok();
-        let text = told.as_ref().and_then(|told| told.reply.str()).unwrap_or("");
+        let wire = link.wire().await.map_err(|fault| fault.into_error(doing))?;
+        let asked = [
+            wire.start(&[b"CONFIG", b"GET", b"appendonly"]),
+            wire.start(&[b"CONFIG", b"GET", b"appendfsync"]),
+            wire.start(&[b"INFO", b"replication"]),
+        ];
+        let [appends, syncs, replication] = asked;
+        // A server that does not tell is taken for one that keeps less.
+        is_durable &= is_set(appends, "appendonly", "yes").await;
+        is_durable &= is_set(syncs, "appendfsync", "always").await;
+        let told = landed(replication).await;
+        let text = told.as_ref().and_then(Reply::str).unwrap_or("");
         let replicas = text.lines().find_map(|line| line.strip_prefix("connected_slaves:"));
         if replicas.is_none_or(|count| count.trim() != "0") {
             profile.failover = Failover::MayForget;
@@ -89,6 +94,15 @@ pub(crate) async fn seen_profile(route: &Route, mut profile: Profile) -> Result<
         profile.token = TokenStrength::Durable;
     }
     Ok(profile)
+}
+
+async fn landed(flight: Result<Flight, Fault>) -> Option<Reply> {
+    flight.ok()?.landed().await.ok().map(|answered| answered.reply)
+}
+
+async fn is_set(flight: Result<Flight, Fault>, setting: &str, needed: &str) -> bool {
+    let told = landed(flight).await;
+    told.as_ref().and_then(|told| told.of_key(setting)?.str()) == Some(needed)
 }
 
 impl Store for RedisStore {
@@ -103,7 +117,7 @@ impl Store for RedisStore {
     }
 
     fn set_lease(&mut self, lease: Duration) -> Result<()> {
-        self.config.lease = Config::checked_lease(lease)?;
+        self.config.set_lease(lease)?;
         self.profile = profile(&self.config);
         Ok(())
     }

@@ -133,3 +133,13 @@ fn a_file_that_others_can_read_is_refused() {
     mode(0o600).expect("its mode");
     assert_eq!(read_login(&path).expect("good").password, "secret");
 }
+
+#[test]
+fn another_lease_must_go_with_the_rest() {
+    let mut config = Config::from_url("redis://a?wait-replicas=1&wait-timeout=1s").expect("good");
+    assert!(config.set_lease(Duration::from_secs(2)).is_err());
+    assert_eq!(config.lease, LEASE);
+    config.set_lease(Duration::from_secs(4)).expect("four times as long");
+    assert_eq!(config.lease, Duration::from_secs(4));
+    assert!(config.set_lease(Duration::ZERO).is_err());
+}
