@@ -20,7 +20,8 @@
 //!    election, probe). Stamp the clock first, then send.
 //! 5. **The token rises with every exclusive grant of a name, and is remembered by the store
 //!    before the grant is reported.** It survives release, expiry, eviction, restart.
-//! 6. **Renew covers waiters as well as holders** and names those that are gone.
+//! 6. **Renew covers waiters as well as holders** and names those that are gone, and those that it
+//!    could not ask about.
 //! 7. **Say no rather than nearly.** A mode, a name or a patience that the store cannot honour is
 //!    [`Kind::Unsupported`](crate::Kind::Unsupported), and its [`Profile`] says so first.
 //!
