@@ -13,6 +13,9 @@
 //!   law     what must be true
 //!   canon   one form for states that differ in nothing that matters
 //!   search  running it
+//!
+//!   pass     another protocol, whole: the hand-over inside one session
+//!   redlock  another: tokens over independent servers
 //! ```
 //!
 //! This crate is a test. It is not published, and nothing depends on it.
@@ -32,3 +35,4 @@ pub mod canon;
 pub mod search;
 
 pub mod pass;
+pub mod redlock;
