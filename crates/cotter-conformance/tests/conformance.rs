@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cotter_conformance::bench::{
-    Bench, EtcdBench, LocalBench, MemoryBench, RedisBench, ZooKeeperBench,
+    Bench, EtcdBench, LocalBench, MemoryBench, RedisBench, RedlockBench, ZooKeeperBench,
 };
 use libtest_mimic::Arguments;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Arc::new(ZooKeeperBench::ensemble(peer)),
         Arc::new(EtcdBench::standalone(peer)),
         Arc::new(EtcdBench::cluster(peer)),
+        Arc::new(RedlockBench::new(peer)),
     ];
     cotter_conformance::run(benches, &Arguments::from_args()).exit_code()
 }

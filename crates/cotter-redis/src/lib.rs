@@ -31,6 +31,7 @@ mod link;
 mod own;
 mod percent;
 mod redisson;
+mod redlock;
 mod route;
 mod script;
 mod session;
@@ -46,6 +47,7 @@ pub use keys::counter_of;
 #[doc(hidden)]
 pub use own::script_digests;
 pub use redisson::{RedissonSession, RedissonStore};
+pub use redlock::{RedlockPlace, RedlockSession, RedlockStore};
 pub use session::{Place, RedisSession};
 pub use store::RedisStore;
 

@@ -64,6 +64,8 @@ impl Cotter {
                 Self::open(cotter_zookeeper::ZooKeeperStore::from_url(url)?, options).await
             }
             #[cfg(feature = "redis")]
+            "redlock" => Self::open(cotter_redis::RedlockStore::from_url(url)?, options).await,
+            #[cfg(feature = "redis")]
             _ if cotter_redis::RedissonStore::is_meant_by(url) => {
                 Self::open(cotter_redis::RedissonStore::from_url(url)?, options).await
             }
@@ -134,6 +136,7 @@ fn known() -> String {
     }
     if cfg!(feature = "redis") {
         urls.push("redis://HOST:PORT");
+        urls.push("redlock:redis://HOST:PORT,redis://HOST:PORT,redis://HOST:PORT");
     }
     let last = urls.pop().unwrap_or_default();
     format!("{} or {last}", urls.join(", "))

@@ -16,12 +16,14 @@ pub mod local;
 pub mod memory;
 pub(crate) mod proof;
 pub mod redis;
+pub mod redlock;
 pub mod zookeeper;
 
 pub use etcd::EtcdBench;
 pub use local::LocalBench;
 pub use memory::MemoryBench;
 pub use redis::RedisBench;
+pub use redlock::RedlockBench;
 pub use zookeeper::ZooKeeperBench;
 
 /// A future behind a pointer.

@@ -85,7 +85,7 @@ cases! {
         a_waiter_whose_session_ends_stands_in_line_again [Harm(EndSession)];
         a_claim_on_a_session_that_is_over_is_made_on_a_new_one [Harm(EndSession)];
         a_dead_waiter_is_passed_over [Processes];
-        every_second_waiter_dies [Processes];
+        every_second_waiter_dies [Processes, Fifo];
     }
     leaving {
         a_timed_out_wait_leaves_no_trace [];

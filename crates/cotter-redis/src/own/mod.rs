@@ -43,7 +43,7 @@
 //! again after a pause while a foreign client holds the lock: 50 ms, doubling to 500 ms, and no
 //! later than that client's key expires. That pause is the only timer of this store.
 
-mod about;
+pub(crate) mod about;
 mod claim;
 mod evict;
 mod leave;

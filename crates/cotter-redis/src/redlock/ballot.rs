@@ -1,0 +1,238 @@
+//! A round: the vote of every server, the token, and what to undo where there was no majority.
+
+use std::time::Duration;
+
+use cotter_core::Result;
+use cotter_core::contract::{ClaimId, FencingToken, Grant, Lease};
+use cotter_core::env::Moment;
+
+use crate::link::{Answered, Fault, Reply};
+use crate::redlock::claims::{Entry, Seat};
+use crate::redlock::leave::Owed;
+use crate::redlock::round::{Round, Verdict, Vote};
+use crate::redlock::script::{Leave, Raise, scripts};
+use crate::redlock::session::RedlockSession;
+
+/// What came of a round.
+pub(super) enum Outcome {
+    Granted(Grant, Moment),
+    /// Others have the votes.
+    Lost(Lost),
+}
+
+/// How a round was lost.
+pub(super) struct Lost {
+    /// How long it took.
+    pub(super) round: Duration,
+    /// Whether one claim, or one foreign client, keeps the majority.
+    is_settled: bool,
+    is_foreign: bool,
+    /// When a majority may be free, if nobody prolongs; `None`: not by itself.
+    free_in: Option<Duration>,
+    /// The numbers in line that servers have given.
+    places: Vec<u64>,
+}
+
+/// A server that keeps somebody else's key.
+struct Busy {
+    /// For so long; `None`: without end.
+    lasts: Option<Duration>,
+    holder: String,
+    place: Option<u64>,
+}
+
+/// What a server said to a claim or to a write-back.
+enum Said {
+    Own(u64),
+    Busy(Busy),
+    /// The claim was withdrawn, or has lost its vote meanwhile.
+    Gone,
+    Nothing(Fault),
+}
+
+impl RedlockSession {
+    /// Asks all servers for their votes. Where that does not make a grant, the votes are given back
+    /// before this returns: on their way, and as far as anybody waits for it (`Trying`), answered.
+    pub(super) async fn ballot(
+        &self,
+        id: ClaimId,
+        entry: &Entry,
+        seat: Option<&Seat>,
+    ) -> Result<Outcome> {
+        let env = &self.env;
+        let place = seat.map(Seat::place).unwrap_or_default();
+        let may_be_in_line = seat.is_some();
+        let words = entry.keys.claim(id, &self.lease_ms, &entry.said, &place, may_be_in_line);
+        // The lease counts from here (law 4).
+        let began = env.now();
+        let (wires, mut answers) = self.servers.ask_all(&scripts().claim, &words);
+        self.note_wires(id, wires);
+        let mut round = Round::new(self.servers.count());
+        let mut patience = self.servers.patience(began);
+        let (mut busy, mut fault, mut has_told) = (Vec::new(), None, false);
+        let verdict = loop {
+            match round.verdict() {
+                Verdict::Open => {}
+                verdict => break verdict,
+            }
+            let Some((server, answer)) = patience.next(&mut answers).await else {
+                break Verdict::Lost;
+            };
+            match said(answer) {
+                Said::Own(number) => round.hear_own(server, number),
+                Said::Gone => round.hear_busy(server),
+                Said::Busy(other) => {
+                    round.hear_busy(server);
+                    busy.push(other);
+                }
+                Said::Nothing(why) => {
+                    round.hear_silence(server);
+                    fault = Some(why);
+                }
+            }
+            for (server, token) in round.write_backs() {
+                has_told = true;
+                let words = entry.keys.raise(id, token, Raise::Least);
+                answers.push(self.servers.ask(server, &scripts().raise, &words).1);
+            }
+        };
+        let now = env.now();
+        let until = began.after(self.valid_for);
+        if let Verdict::Granted(token) = verdict
+            && now < until
+        {
+            if has_told {
+                self.tell_stragglers(id, entry, &round, token);
+            }
+            let token = FencingToken::new(token);
+            return Ok(Outcome::Granted(Grant { token, lease: Lease::Until(until) }, began));
+        }
+        self.undo(id, entry, &round, seat.is_none()).await;
+        let answered = round.votes().iter().filter(|vote| is_answer(**vote)).count();
+        if answered < self.servers.quorum {
+            return Err(self.servers.too_few("claiming", answered, fault));
+        }
+        Ok(Outcome::Lost(self.lost(busy, now.since(began))))
+    }
+
+    /// Where counters were apart, a server that was not waited for may have given another number.
+    /// Nothing is decided by it any more, but people see the token there, and evict by it.
+    fn tell_stragglers(&self, id: ClaimId, entry: &Entry, round: &Round, token: u64) {
+        let words = entry.keys.raise(id, token, Raise::Exact);
+        for (server, vote) in round.votes().iter().enumerate() {
+            if *vote == Vote::Asked {
+                // It has left when this returns; nobody waits for the answer.
+                drop(self.servers.ask(server, &scripts().raise, &words));
+            }
+        }
+    }
+
+    /// Gives the votes of a lost round back, everywhere but where there is surely none. Requests
+    /// that are still on their way are followed on the same connection, so they come first.
+    async fn undo(&self, id: ClaimId, entry: &Entry, round: &Round, waits: bool) {
+        let began = self.env.now();
+        let words = entry.keys.leave(id, Leave::Round, &self.lease_ms);
+        let mut answers = crate::redlock::servers::Answers::new();
+        let mut open = Vec::new();
+        for (server, vote) in round.votes().iter().enumerate() {
+            if *vote != Vote::Busy {
+                answers.push(self.servers.ask(server, &scripts().leave, &words).1);
+                open.push(server);
+            }
+        }
+        // Those that have answered before answer soon. The others owe it.
+        let mut patience = self.servers.patience(began);
+        let soon: Vec<usize> =
+            open.iter().copied().filter(|server| is_answer(round.votes()[*server])).collect();
+        while waits && open.iter().any(|server| soon.contains(server)) {
+            let Some((server, answer)) = patience.next(&mut answers).await else { break };
+            if matches!(answer, Ok(_) | Err(Fault::Refused(_))) {
+                open.retain(|other| *other != server);
+            } else {
+                self.owe(Owed::again(server, id, &entry.keys, self.owed_until()));
+                open.retain(|other| *other != server);
+            }
+        }
+        if !open.is_empty() {
+            self.owe(Owed::all(answers, id, &entry.keys, self.owed_until()));
+        }
+    }
+
+    fn lost(&self, busy: Vec<Busy>, round: Duration) -> Lost {
+        let quorum = self.servers.quorum;
+        let has_majority =
+            |holder: &str| busy.iter().filter(|other| other.holder == holder).count() >= quorum;
+        let holder = busy.iter().map(|other| other.holder.as_str()).find(|who| has_majority(who));
+        let lasts = busy.iter().map(|other| other.lasts).collect();
+        Lost {
+            round,
+            is_settled: holder.is_some(),
+            is_foreign: holder.is_some_and(|holder| holder.parse::<ClaimId>().is_err()),
+            free_in: self.free_in(lasts),
+            places: busy.iter().filter_map(|other| other.place).collect(),
+        }
+    }
+
+    /// When a majority of servers is free, if those that are not are so after these times.
+    pub(super) fn free_in(&self, mut lasts: Vec<Option<Duration>>) -> Option<Duration> {
+        let free = self.servers.count() - lasts.len();
+        let missing = self.servers.quorum.saturating_sub(free);
+        if missing == 0 {
+            return Some(Duration::ZERO);
+        }
+        lasts.sort_by_key(|lasts| lasts.unwrap_or(Duration::MAX));
+        lasts.get(missing - 1).copied().flatten()
+    }
+
+    fn note_wires(&self, id: ClaimId, wires: Vec<Option<u64>>) {
+        if let Some(entry) = self.claims.entries().get_mut(&id) {
+            entry.wires = wires;
+        }
+    }
+
+    /// Plans when to try next.
+    pub(super) fn plan(&self, seat: &Seat, mut lost: Lost) {
+        seat.set_place(&mut lost.places);
+        if lost.is_settled {
+            seat.after_loss(&self.env, lost.free_in, lost.is_foreign, lost.round);
+        } else {
+            seat.after_split(&self.env, lost.round);
+        }
+    }
+}
+
+fn is_answer(vote: Vote) -> bool {
+    !matches!(vote, Vote::Asked | Vote::Silent)
+}
+
+fn said(answer: Result<Answered, Fault>) -> Said {
+    let reply = match answer {
+        Ok(answered) => answered.reply,
+        Err(fault) => return Said::Nothing(fault),
+    };
+    match &reply {
+        Reply::Int(number) => {
+            if let Ok(number) = u64::try_from(*number) {
+                return Said::Own(number);
+            }
+        }
+        Reply::Nil => return Said::Gone,
+        Reply::List(words) => match &words[..] {
+            [Reply::Int(lasts), holder, place] => {
+                return Said::Busy(Busy {
+                    lasts: u64::try_from(*lasts).ok().map(Duration::from_millis),
+                    holder: holder.bytes().map(text).unwrap_or_default(),
+                    place: place.str().and_then(|place| place.parse().ok()),
+                });
+            }
+            [word] if word.str() == Some("gone") => return Said::Gone,
+            _ => {}
+        },
+        _ => {}
+    }
+    Said::Nothing(Fault::Unknown(format!("the answer is strange: {reply:?}")))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

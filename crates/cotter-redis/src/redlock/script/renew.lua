@@ -1,0 +1,36 @@
+-- renew: all claims of a session, holders and waiters.
+--
+-- KEYS  for each claim: lock, line, alive, about, gone
+-- ARGV  1 lease in ms   then for each claim: id, and its number in line (empty: it holds),
+--       <session>:<about>
+--
+-- Answers for each: of a holder 1 if its key is there and was prolonged, 0 if not, or the words of
+-- whoever evicted it; of a waiter how long the lock is still held (ms; -1: without end; -2: it is
+-- free).
+local clock = redis.call('time')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local answers = {}
+for at = 1, #KEYS / 5 do
+  local lock, line, alive, about, gone =
+    KEYS[at * 5 - 4], KEYS[at * 5 - 3], KEYS[at * 5 - 2], KEYS[at * 5 - 1], KEYS[at * 5]
+  local id, place, said = ARGV[at * 3 - 1], ARGV[at * 3], ARGV[at * 3 + 1]
+  if place == '' then
+    local held, own = redis.call('get', lock), 'cotter:' .. id .. ':'
+    if held and string.sub(held, 1, #own) == own then
+      redis.call('pexpire', lock, ARGV[1])
+      answers[at] = 1
+    else
+      local words = redis.call('get', gone)
+      answers[at] = words and words ~= '' and words or 0
+    end
+  else
+    redis.call('zadd', line, place, id)
+    redis.call('zadd', alive, now + tonumber(ARGV[1]), id)
+    redis.call('hset', about, id, said)
+    redis.call('pexpire', line, ARGV[1] * 2)
+    redis.call('pexpire', alive, ARGV[1] * 2)
+    redis.call('pexpire', about, ARGV[1] * 2)
+    answers[at] = redis.call('pttl', lock)
+  end
+end
+return answers
