@@ -11,6 +11,7 @@ use crate::redlock::claims::{Entry, Seat};
 use crate::redlock::leave::Owed;
 use crate::redlock::round::{Round, Verdict, Vote};
 use crate::redlock::script::{Leave, Raise, scripts};
+use crate::redlock::servers::Answers;
 use crate::redlock::session::RedlockSession;
 
 /// What came of a round.
@@ -22,15 +23,14 @@ pub(super) enum Outcome {
 
 /// How a round was lost.
 pub(super) struct Lost {
-    /// How long it took.
-    pub(super) round: Duration,
+    /// When it was, and how long it took.
+    at: Moment,
+    round: Duration,
     /// Whether one claim, or one foreign client, keeps the majority.
     is_settled: bool,
     is_foreign: bool,
     /// When a majority may be free, if nobody prolongs; `None`: not by itself.
     free_in: Option<Duration>,
-    /// The numbers in line that servers have given.
-    places: Vec<u64>,
 }
 
 /// A server that keeps somebody else's key.
@@ -73,6 +73,8 @@ impl RedlockSession {
         let verdict = loop {
             match round.verdict() {
                 Verdict::Open => {}
+                // Whether others have it, or too few can be reached, is known after some more.
+                Verdict::Lost if heard(&round) < self.servers.quorum => {}
                 verdict => break verdict,
             }
             let Some((server, answer)) = patience.next(&mut answers).await else {
@@ -91,7 +93,11 @@ impl RedlockSession {
                 }
             }
             for (server, token) in round.write_backs() {
-                has_told = true;
+                if !has_told {
+                    has_told = true;
+                    // A majority has voted. What is missing now is another trip.
+                    patience = self.servers.patience(env.now());
+                }
                 let words = entry.keys.raise(id, token, Raise::Least);
                 answers.push(self.servers.ask(server, &scripts().raise, &words).1);
             }
@@ -102,74 +108,105 @@ impl RedlockSession {
             && now < until
         {
             if has_told {
-                self.tell_stragglers(id, entry, &round, token);
+                self.tell_stragglers(id, entry, &round, token, answers);
             }
             let token = FencingToken::new(token);
+                eprintln!(
+                    "{} WON {:?} began {} took {:?} votes {:?}",
+                    &id.to_string()[28..],
+                    place,
+                    began.as_nanos() / 1000 % 100_000_000,
+                    now.since(began),
+                    round.votes()
+                );
+            }
             return Ok(Outcome::Granted(Grant { token, lease: Lease::Until(until) }, began));
         }
-        self.undo(id, entry, &round, seat.is_none()).await;
-        let answered = round.votes().iter().filter(|vote| is_answer(**vote)).count();
-        if answered < self.servers.quorum {
-            return Err(self.servers.too_few("claiming", answered, fault));
+        // The middle of what servers said, so that all have the same order.
+        let mut places: Vec<u64> = busy.iter().filter_map(|other: &Busy| other.place).collect();
+        if let Some(seat) = seat {
+            seat.set_place(&mut places);
         }
-        Ok(Outcome::Lost(self.lost(busy, now.since(began))))
+            eprintln!(
+                "{} LOST {:?} began {} took {:?} votes {:?} holders {:?}",
+                &id.to_string()[28..],
+                place,
+                began.as_nanos() / 1000 % 100_000_000,
+                now.since(began),
+                round.votes(),
+                busy.iter()
+                    .map(|b| b.holder.get(28..).unwrap_or("").to_owned())
+                    .collect::<Vec<_>>()
+            );
+        }
+        self.undo(id, entry, &round, seat).await;
+        if heard(&round) < self.servers.quorum {
+            return Err(self.servers.too_few("claiming", fault));
+        }
+        Ok(Outcome::Lost(self.lost(busy, now, now.since(began))))
     }
 
     /// Where counters were apart, a server that was not waited for may have given another number.
-    /// Nothing is decided by it any more, but people see the token there, and evict by it.
-    fn tell_stragglers(&self, id: ClaimId, entry: &Entry, round: &Round, token: u64) {
+    /// Nothing is decided by it any more; but with the token the next round goes in step, and people
+    /// see the token there, and evict by it.
+    fn tell_stragglers(
+        &self,
+        id: ClaimId,
+        entry: &Entry,
+        round: &Round,
+        token: u64,
+        answers: Answers,
+    ) {
         let words = entry.keys.raise(id, token, Raise::Exact);
         for (server, vote) in round.votes().iter().enumerate() {
             if *vote == Vote::Asked {
-                // It has left when this returns; nobody waits for the answer.
-                drop(self.servers.ask(server, &scripts().raise, &words));
+                answers.push(self.servers.ask(server, &scripts().raise, &words).1);
             }
         }
+        self.owe(Owed::helps(answers));
     }
 
     /// Gives the votes of a lost round back, everywhere but where there is surely none. Requests
     /// that are still on their way are followed on the same connection, so they come first.
-    async fn undo(&self, id: ClaimId, entry: &Entry, round: &Round, waits: bool) {
-        let began = self.env.now();
-        let words = entry.keys.leave(id, Leave::Round, &self.lease_ms);
-        let mut answers = crate::redlock::servers::Answers::new();
-        let mut open = Vec::new();
+    ///
+    /// Their answers are waited for as long as stragglers are. Of the others, a claim that is over is
+    /// told again until they answer. One that waits tries again instead: nothing may be sent behind
+    /// its next round that takes a vote back which that round has counted.
+    async fn undo(&self, id: ClaimId, entry: &Entry, round: &Round, seat: Option<&Seat>) {
+        let words = match seat {
+            // It stays in line where it had a vote, and there too.
+            Some(seat) => entry.keys.stay(id, &self.lease_ms, &seat.place(), &entry.said),
+            None => entry.keys.leave(id, Leave::Round, &self.lease_ms),
+        };
+        let mut answers = Answers::new();
         for (server, vote) in round.votes().iter().enumerate() {
             if *vote != Vote::Busy {
                 answers.push(self.servers.ask(server, &scripts().leave, &words).1);
-                open.push(server);
             }
         }
-        // Those that have answered before answer soon. The others owe it.
-        let mut patience = self.servers.patience(began);
-        let soon: Vec<usize> =
-            open.iter().copied().filter(|server| is_answer(round.votes()[*server])).collect();
-        while waits && open.iter().any(|server| soon.contains(server)) {
-            let Some((server, answer)) = patience.next(&mut answers).await else { break };
-            if matches!(answer, Ok(_) | Err(Fault::Refused(_))) {
-                open.retain(|other| *other != server);
-            } else {
+        let mut patience = self.servers.short_patience(self.env.now());
+        while let Some((server, answer)) = patience.next(&mut answers).await {
+            if seat.is_none() && matches!(answer, Err(Fault::NotSent(_) | Fault::Unknown(_))) {
                 self.owe(Owed::again(server, id, &entry.keys, self.owed_until()));
-                open.retain(|other| *other != server);
             }
         }
-        if !open.is_empty() {
+        if seat.is_none() && !answers.is_empty() {
             self.owe(Owed::all(answers, id, &entry.keys, self.owed_until()));
         }
     }
 
-    fn lost(&self, busy: Vec<Busy>, round: Duration) -> Lost {
+    fn lost(&self, busy: Vec<Busy>, at: Moment, round: Duration) -> Lost {
         let quorum = self.servers.quorum;
         let has_majority =
             |holder: &str| busy.iter().filter(|other| other.holder == holder).count() >= quorum;
         let holder = busy.iter().map(|other| other.holder.as_str()).find(|who| has_majority(who));
         let lasts = busy.iter().map(|other| other.lasts).collect();
         Lost {
+            at,
             round,
             is_settled: holder.is_some(),
             is_foreign: holder.is_some_and(|holder| holder.parse::<ClaimId>().is_err()),
             free_in: self.free_in(lasts),
-            places: busy.iter().filter_map(|other| other.place).collect(),
         }
     }
 
@@ -186,23 +223,28 @@ impl RedlockSession {
 
     fn note_wires(&self, id: ClaimId, wires: Vec<Option<u64>>) {
         if let Some(entry) = self.claims.entries().get_mut(&id) {
-            entry.wires = wires;
+            // One that has gone over several connections may still be on its way on an old one.
+            let before = std::mem::replace(&mut entry.wires, wires);
+            for (wire, before) in entry.wires.iter_mut().zip(before) {
+                *wire = wire.filter(|wire| before == Some(*wire));
+            }
         }
     }
 
     /// Plans when to try next.
-    pub(super) fn plan(&self, seat: &Seat, mut lost: Lost) {
-        seat.set_place(&mut lost.places);
+    pub(super) fn plan(&self, seat: &Seat, lost: &Lost) {
         if lost.is_settled {
             seat.after_loss(&self.env, lost.free_in, lost.is_foreign, lost.round);
         } else {
-            seat.after_split(&self.env, lost.round);
+            seat.after_split(&self.env, lost.at, lost.round);
         }
     }
 }
 
-fn is_answer(vote: Vote) -> bool {
-    !matches!(vote, Vote::Asked | Vote::Silent)
+/// How many servers have answered.
+fn heard(round: &Round) -> usize {
+    let votes = round.votes().iter();
+    votes.filter(|vote| !matches!(vote, Vote::Asked | Vote::Silent)).count()
 }
 
 fn said(answer: Result<Answered, Fault>) -> Said {

@@ -114,11 +114,12 @@ impl Seat {
     }
 
     /// Nobody has won. Those who met try again, each after another pause, so that one is first.
-    pub(super) fn after_split(&self, env: &Env, round: Duration) {
+    pub(super) fn after_split(&self, env: &Env, at: Moment, round: Duration) {
         let mut plan = self.plan();
         let unit = round.max(ROUND_MIN) * (1 << plan.splits.min(SPLITS_MAX));
         plan.splits += 1;
-        plan.look_at = env.now().after(unit / 4 + part_of(env, unit));
+        // A round's time from now the votes have been given back everywhere.
+        plan.look_at = at.after(round + part_of(env, unit));
     }
 
     /// Somebody holds the lock, for so long at least (`None`: without end).

@@ -13,11 +13,16 @@ use crate::redlock::script::{Leave, LockKeys, scripts};
 use crate::redlock::servers::{Answers, Servers};
 use crate::redlock::session::RedlockSession;
 
-/// Servers that have not said yet that they let a claim go.
+/// Answers that nobody waits for in a call.
 pub(super) struct Owed {
     answers: Answers,
-    /// One that is known not to have answered.
+    /// A server that is known not to have answered.
     again: Option<usize>,
+    /// What they are about, if servers are to be told again: a claim that is over.
+    over: Option<Over>,
+}
+
+struct Over {
     id: ClaimId,
     keys: Arc<LockKeys>,
     /// Its key has expired by then.
@@ -25,12 +30,21 @@ pub(super) struct Owed {
 }
 
 impl Owed {
+    /// Of servers that are told again if they do not answer.
     pub(super) fn all(answers: Answers, id: ClaimId, keys: &Arc<LockKeys>, until: Moment) -> Self {
-        Self { answers, again: None, id, keys: Arc::clone(keys), until }
+        let over = Some(Over { id, keys: Arc::clone(keys), until });
+        Self { answers, again: None, over }
     }
 
+    /// Of one that is told again.
     pub(super) fn again(server: usize, id: ClaimId, keys: &Arc<LockKeys>, until: Moment) -> Self {
-        Self { answers: Answers::new(), again: Some(server), id, keys: Arc::clone(keys), until }
+        let over = Some(Over { id, keys: Arc::clone(keys), until });
+        Self { answers: Answers::new(), again: Some(server), over }
+    }
+
+    /// Of servers that are only helped to go in step.
+    pub(super) fn helps(answers: Answers) -> Self {
+        Self { answers, again: None, over: None }
     }
 
     /// Waits for the answers that are on their way, and tells those servers again, once they can be
@@ -39,36 +53,30 @@ impl Owed {
         let servers = Arc::clone(servers);
         let lease_ms = lease_ms.to_owned();
         Box::pin(async move {
-            let Self { mut answers, again, id, keys, until } = self;
+            let Self { mut answers, again, over } = self;
             let mut silent: Vec<usize> = again.into_iter().collect();
             while let Some((server, answer)) = answers.next().await {
                 if !is_answered(&answer) {
                     silent.push(server);
                 }
             }
-            let tell = |server| tell_again(&servers, server, id, &keys, &lease_ms, until);
+            let Some(over) = over else { return };
+            let tell = |server| tell_again(&servers, server, &over, &lease_ms);
             futures_util::future::join_all(silent.into_iter().map(tell)).await;
         })
     }
 }
 
-async fn tell_again(
-    servers: &Servers,
-    server: usize,
-    id: ClaimId,
-    keys: &LockKeys,
-    lease_ms: &str,
-    until: Moment,
-) {
+async fn tell_again(servers: &Servers, server: usize, over: &Over, lease_ms: &str) {
     let env = servers.env();
     let mut states = servers.links[server].states();
     // On another connection than the claim: it may still be on its way.
-    let words = keys.leave(id, Leave::Late, lease_ms);
+    let words = over.keys.leave(over.id, Leave::Late, lease_ms);
     loop {
         let is_up = tokio::select! {
             biased;
             state = states.wait_for(|state| matches!(state, State::Up(_))) => state.is_ok(),
-            () = env.sleep_until(until) => false,
+            () = env.sleep_until(over.until) => false,
         };
         if !is_up || is_answered(&servers.ask(server, &scripts().leave, &words).1.await.1) {
             return;
@@ -137,7 +145,7 @@ impl RedlockSession {
             }
         }
         if was + was_not < quorum {
-            return Err(self.servers.too_few("giving back", was + was_not, fault));
+            return Err(self.servers.too_few("giving back", fault));
         }
         self.claims.entries().remove(&claim.id);
         let until = self.owed_until();

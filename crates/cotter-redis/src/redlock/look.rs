@@ -59,7 +59,7 @@ impl RedlockSession {
             }
         }
         if sights.len() < self.servers.quorum {
-            return Err(self.servers.too_few(doing, sights.len(), last));
+            return Err(self.servers.too_few(doing, last));
         }
         Ok(sights)
     }
@@ -145,7 +145,7 @@ impl RedlockSession {
             }
         }
         if answered < self.servers.quorum {
-            return Err(self.servers.too_few("evicting", answered, last));
+            return Err(self.servers.too_few("evicting", last));
         }
         // It may have let go meanwhile.
         Ok(if out > 0 { Evicted::Done } else { Evicted::NotHolder(Vec::new()) })
@@ -165,7 +165,7 @@ impl RedlockSession {
             }
         }
         if answered < self.servers.quorum {
-            return Err(self.servers.too_few("listing names", answered, last));
+            return Err(self.servers.too_few("listing names", last));
         }
         // A vote that is left over on a few servers is nobody's lock.
         let quorum = self.servers.quorum;

@@ -100,7 +100,8 @@ fn changed((link, mut states): Watched) -> Boxed<'static, Watched> {
                     // Nobody wants one any more.
                     Err(_) if link.is_closed() => std::future::pending().await,
                     Err(_) => link.wait_pause().await,
-                    Ok(_) => {}
+                    // It may have been restarted.
+                    Ok(_) => Servers::teach(&link),
                 },
             }
         }

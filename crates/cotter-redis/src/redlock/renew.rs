@@ -97,7 +97,7 @@ impl RedlockSession {
             }
         }
         if answered < self.servers.quorum {
-            return Err(self.servers.too_few("renewing", answered, last));
+            return Err(self.servers.too_few("renewing", last));
         }
         let taken = claims.iter().cloned().enumerate();
         Ok(taken.map(|(at, claim)| (claim, tallies.remove(&at).unwrap_or_default())).collect())

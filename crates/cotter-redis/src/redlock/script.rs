@@ -17,14 +17,21 @@ pub(super) struct Scripts {
     pub(super) evict: Script,
 }
 
+impl Scripts {
+    pub(super) fn all(&self) -> [&Script; 6] {
+        [&self.claim, &self.raise, &self.leave, &self.renew, &self.look, &self.evict]
+    }
+}
+
 pub(super) fn scripts() -> &'static Scripts {
+    const LINE_UP: &str = include_str!("script/line.lua");
     const WAKE: &str = include_str!("script/wake.lua");
     static SCRIPTS: OnceLock<Scripts> = OnceLock::new();
     SCRIPTS.get_or_init(|| Scripts {
-        claim: Script::new(&[include_str!("script/claim.lua")]),
+        claim: Script::new(&[LINE_UP, include_str!("script/claim.lua")]),
         raise: Script::new(&[include_str!("script/raise.lua")]),
-        leave: Script::new(&[WAKE, include_str!("script/leave.lua")]),
-        renew: Script::new(&[include_str!("script/renew.lua")]),
+        leave: Script::new(&[LINE_UP, WAKE, include_str!("script/leave.lua")]),
+        renew: Script::new(&[LINE_UP, include_str!("script/renew.lua")]),
         look: Script::new(&[include_str!("script/look.lua")]),
         evict: Script::new(&[WAKE, include_str!("script/evict.lua")]),
     })
@@ -177,6 +184,12 @@ impl LockKeys {
 
     pub(super) fn leave(&self, id: ClaimId, what: Leave, lease_ms: &str) -> Arc<Words> {
         let args = [&id.to_string(), what.word(), lease_ms];
+        Words::new(self.five(id), args.map(str::to_owned).to_vec())
+    }
+
+    /// Its vote is taken back, and it stays in line.
+    pub(super) fn stay(&self, id: ClaimId, lease_ms: &str, place: &str, said: &str) -> Arc<Words> {
+        let args = [&id.to_string(), Leave::Round.word(), lease_ms, place, said];
         Words::new(self.five(id), args.map(str::to_owned).to_vec())
     }
 

@@ -10,14 +10,17 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::link::{Answered, Boxed, Fault, Link};
 use crate::redlock::round::quorum_of;
-use crate::redlock::script::Words;
+use crate::redlock::script::{Words, scripts};
 use crate::script::Script;
 
 /// Once a majority has answered, the others are waited for as long again so many times...
 const STRAGGLE: u32 = 3;
 /// ...and at least so long. It only matters where the majority's answers do not decide: a server
 /// that is dead or slow must not hold up a round that can be lost.
-const STRAGGLE_MIN: Duration = Duration::from_millis(10);
+const STRAGGLE_MIN: Duration = Duration::from_millis(50);
+
+/// Where there is no majority's answer to measure by, stragglers are waited for so long.
+const STRAGGLE_MAX: Duration = Duration::from_millis(100);
 
 /// Which server, and what it said.
 pub(super) type Answer = (usize, Result<Answered, Fault>);
@@ -93,22 +96,38 @@ impl Servers {
         (0..self.count()).map(|server| self.ask(server, script, words)).unzip()
     }
 
+    /// Tells a server the scripts, so that the first who calls one needs no second trip. Nobody waits
+    /// for the answers: whoever finds a script missing sends it.
+    pub(super) fn teach(link: &Link) {
+        if let Some(wire) = link.live_wire() {
+            for script in scripts().all() {
+                let _ = wire.start(&[b"SCRIPT", b"LOAD", script.text.as_bytes()]);
+            }
+        }
+    }
+
     /// A patience with stragglers, from when the requests left.
     pub(super) fn patience(&self, began: Moment) -> Patience<'_> {
         Patience { servers: self, began, answered: 0, until: Moment::NEVER }
     }
 
+    /// Where the answers decide nothing: all of them are stragglers.
+    pub(super) fn short_patience(&self, began: Moment) -> Patience<'_> {
+        let until = began.after(STRAGGLE_MAX);
+        Patience { servers: self, began, answered: 0, until }
+    }
+
     /// The error where too few have answered.
-    pub(super) fn too_few(&self, doing: &str, answered: usize, last: Option<Fault>) -> Error {
+    pub(super) fn too_few(&self, doing: &str, last: Option<Fault>) -> Error {
         let (kind, why) = match last.map(|fault| fault.into_error(doing)) {
             // What the servers refuse, they refuse for a reason.
             Some(error) => (error.kind(), format!("; {}", error.message())),
             None => (Kind::Unreachable, String::new()),
         };
         let message = format!(
-            "{doing} failed: {answered} of {} servers answered, and {} must{why}",
+            "{doing} failed: fewer than {} of the {} servers answered{why}",
+            self.quorum,
             self.count(),
-            self.quorum
         );
         Error::new(kind, message).maybe_applied()
     }
@@ -136,7 +155,7 @@ impl Patience<'_> {
             if self.answered == self.servers.quorum {
                 let now = env.now();
                 let longer = (now.since(self.began) * STRAGGLE).max(STRAGGLE_MIN);
-                self.until = now.after(longer);
+                self.until = self.until.min(now.after(longer));
             }
         }
         next

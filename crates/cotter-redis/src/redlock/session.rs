@@ -8,7 +8,7 @@ use cotter_core::contract::{
     Answer, Bearer, Claim, ClaimId, Event, Evicted, FencingToken, Grant, Left, LineUp, Mode,
     Patience, Profile, Renewal, Session,
 };
-use cotter_core::env::Env;
+use cotter_core::env::{Env, Moment};
 use cotter_core::{Error, Kind, LockName, Result};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -28,6 +28,9 @@ use crate::route::single;
 
 /// How long closing waits for the servers. Without their word, what is left expires.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Once a majority is connected, the others are waited for at least so long.
+const CONNECT_STRAGGLE_MIN: Duration = Duration::from_millis(100);
 
 /// A live tie to the servers of a Redlock.
 pub struct RedlockSession {
@@ -151,28 +154,38 @@ impl RedlockSession {
     }
 }
 
-/// Connects to all servers; a majority is enough.
+/// Connects to all servers; a majority is enough, and those that are slower are not waited for.
 async fn connect(servers: &Arc<Servers>, channel: &str) -> Result<()> {
+    let env = servers.env();
+    let began = env.now();
     let mut dials: FuturesUnordered<_> =
         servers.links.iter().map(|link| link.subscribe(channel.as_bytes())).collect();
-    let (mut up, mut last) = (0, None);
-    while let Some(answer) = dials.next().await {
-        match answer {
-            Ok(()) => up += 1,
-            Err(fault) => {
+    let (mut up, mut last, mut until) = (0, None, Moment::NEVER);
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = dials.next() => next,
+            () = env.sleep_until(until) => None,
+        };
+        match next {
+            None => break,
+            Some(Ok(())) => up += 1,
+            Some(Err(fault)) => {
                 tracing::warn!(?fault, "a server of the Redlock cannot be spoken to");
                 last = Some(fault);
             }
         }
-        if up == servers.quorum && last.is_some() {
-            break;
+        if up == servers.quorum {
+            let now = env.now();
+            until = now.after((now.since(began) * 2).max(CONNECT_STRAGGLE_MIN));
         }
     }
     if up < servers.quorum {
         // Nothing was asked of anybody yet.
-        let error = servers.too_few("opening a session", up, last);
+        let error = servers.too_few("opening a session", last);
         return Err(Error::new(error.kind(), error.message().to_owned()));
     }
+    servers.links.iter().for_each(|link| Servers::teach(link));
     Ok(())
 }
 
@@ -201,7 +214,7 @@ impl Session for RedlockSession {
             }
             Outcome::Lost(lost) => match seat {
                 Some(seat) => {
-                    self.plan(&seat, lost);
+                    self.plan(&seat, &lost);
                     Ok(Answer::Queued(RedlockPlace { seat: Some(seat) }))
                 }
                 None => {
@@ -224,7 +237,7 @@ impl Session for RedlockSession {
                     self.claims.stands(claim.id, Standing::Holding { token: grant.token, proven });
                     return Ok(grant);
                 }
-                Outcome::Lost(lost) => self.plan(seat, lost),
+                Outcome::Lost(lost) => self.plan(seat, &lost),
             }
         }
     }

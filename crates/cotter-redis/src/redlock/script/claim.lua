@@ -40,15 +40,6 @@ if not held then
 end
 local place = ARGV[4]
 if place ~= '' then
-  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  if place == 'new' then
-    place = string.format('%.0f', clock[1] * 1000000 + clock[2])
-  end
-  redis.call('zadd', KEYS[3], place, ARGV[1])
-  redis.call('zadd', KEYS[4], now + tonumber(ARGV[2]), ARGV[1])
-  redis.call('hset', KEYS[5], ARGV[1], ARGV[3])
-  for at = 3, 5 do
-    redis.call('pexpire', KEYS[at], ARGV[2] * 2)
-  end
+  place = line_up(KEYS[3], KEYS[4], KEYS[5], ARGV[1], ARGV[2], place, ARGV[3])
 end
 return { redis.call('pttl', KEYS[1]), string.match(held, '^cotter:(%x+):') or held, place }

@@ -7,8 +7,6 @@
 -- Answers for each: of a holder 1 if its key is there and was prolonged, 0 if not, or the words of
 -- whoever evicted it; of a waiter how long the lock is still held (ms; -1: without end; -2: it is
 -- free).
-local clock = redis.call('time')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local answers = {}
 for at = 1, #KEYS / 5 do
   local lock, line, alive, about, gone =
@@ -24,12 +22,7 @@ for at = 1, #KEYS / 5 do
       answers[at] = words and words ~= '' and words or 0
     end
   else
-    redis.call('zadd', line, place, id)
-    redis.call('zadd', alive, now + tonumber(ARGV[1]), id)
-    redis.call('hset', about, id, said)
-    redis.call('pexpire', line, ARGV[1] * 2)
-    redis.call('pexpire', alive, ARGV[1] * 2)
-    redis.call('pexpire', about, ARGV[1] * 2)
+    line_up(line, alive, about, id, ARGV[1], place, said)
     answers[at] = redis.call('pttl', lock)
   end
 end
