@@ -252,7 +252,7 @@ impl Redlock {
         };
         if !is_silent {
             let write_backs = told.into_iter().map(|(server, token)| {
-                let server = u8::try_from(server).expect("there are few servers");
+                let server = u8::try_from(server).unwrap_or(u8::MAX);
                 ((me, claim), server, Request::WriteBack(token))
             });
             state.requests.extend(write_backs);

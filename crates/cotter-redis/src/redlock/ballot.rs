@@ -16,7 +16,7 @@ use crate::redlock::session::RedlockSession;
 
 /// What came of a round.
 pub(super) enum Outcome {
-    Granted(Grant, Moment),
+    Granted(Grant),
     /// Others have the votes.
     Lost(Lost),
 }
@@ -111,33 +111,12 @@ impl RedlockSession {
                 self.tell_stragglers(id, entry, &round, token, answers);
             }
             let token = FencingToken::new(token);
-                eprintln!(
-                    "{} WON {:?} began {} took {:?} votes {:?}",
-                    &id.to_string()[28..],
-                    place,
-                    began.as_nanos() / 1000 % 100_000_000,
-                    now.since(began),
-                    round.votes()
-                );
-            }
-            return Ok(Outcome::Granted(Grant { token, lease: Lease::Until(until) }, began));
+            return Ok(Outcome::Granted(Grant { token, lease: Lease::Until(until) }));
         }
         // The middle of what servers said, so that all have the same order.
         let mut places: Vec<u64> = busy.iter().filter_map(|other: &Busy| other.place).collect();
         if let Some(seat) = seat {
             seat.set_place(&mut places);
-        }
-            eprintln!(
-                "{} LOST {:?} began {} took {:?} votes {:?} holders {:?}",
-                &id.to_string()[28..],
-                place,
-                began.as_nanos() / 1000 % 100_000_000,
-                now.since(began),
-                round.votes(),
-                busy.iter()
-                    .map(|b| b.holder.get(28..).unwrap_or("").to_owned())
-                    .collect::<Vec<_>>()
-            );
         }
         self.undo(id, entry, &round, seat).await;
         if heard(&round) < self.servers.quorum {

@@ -31,8 +31,8 @@ pub(super) enum Standing {
     Trying,
     /// It waits for its turn.
     Waiting(Arc<Seat>),
-    /// It holds, and was last proven by what was sent at that moment.
-    Holding { token: FencingToken, proven: Moment },
+    /// It holds.
+    Holding { token: FencingToken },
     /// It held, and somebody took it away.
     Evicted,
 }

@@ -27,6 +27,13 @@ struct Tally {
     free: usize,
 }
 
+/// What became of a holder.
+enum Judged {
+    Proven,
+    Gone(Why),
+    Open,
+}
+
 impl RedlockSession {
     pub(super) async fn prolong(&self, live: &[ClaimId]) -> Result<Renewal> {
         let began = self.env.now();
@@ -42,26 +49,21 @@ impl RedlockSession {
             }
         }
         let calls = known.chunks(CLAIMS_PER_CALL).map(|claims| self.prolong_some(claims, began));
-        let mut proven = began;
+        let mut unproven = Vec::new();
         for tallies in futures_util::future::join_all(calls).await {
             for ((id, entry), tally) in tallies? {
                 match &entry.standing {
                     Standing::Waiting(seat) => self.tell_seat(seat, tally),
-                    Standing::Holding { token, proven: before } => {
-                        match self.judge(tally, began, *before) {
-                            Ok(at) => {
-                                let standing = Standing::Holding { token: *token, proven: at };
-                                self.claims.stands(id, standing);
-                                proven = proven.min(at);
-                            }
-                            Err(why) => gone.push((id, why)),
-                        }
-                    }
+                    Standing::Holding { .. } => match self.judge(tally) {
+                        Judged::Proven => {}
+                        Judged::Gone(why) => gone.push((id, why)),
+                        Judged::Open => unproven.push(id),
+                    },
                     Standing::Trying | Standing::Evicted => {}
                 }
             }
         }
-        Ok(Renewal { lease: Lease::Until(proven.after(self.valid_for)), gone })
+        Ok(Renewal { lease: Lease::Until(began.after(self.valid_for)), gone, unproven })
     }
 
     /// What the servers say of so many claims.
@@ -131,22 +133,15 @@ impl RedlockSession {
         })
     }
 
-    /// Until when a holder is proven (the send time of that proof), or why it is none any more.
-    fn judge(&self, tally: Tally, began: Moment, before: Moment) -> Result<Moment, Why> {
-        if tally.yes >= self.servers.quorum {
-            return Ok(began);
+    /// What the servers' answers say of a holder.
+    fn judge(&self, tally: Tally) -> Judged {
+        match tally {
+            Tally { yes, .. } if yes >= self.servers.quorum => Judged::Proven,
+            Tally { words: Some(words), .. } => Judged::Gone(Why::Evicted(words)),
+            Tally { no, .. } if no >= self.servers.quorum => Judged::Gone(Why::Vanished),
+            // Servers are missing that may have the key.
+            _ => Judged::Open,
         }
-        if tally.no >= self.servers.quorum || tally.words.is_some() {
-            return Err(tally.words.map_or(Why::Vanished, Why::Evicted));
-        }
-        // Undecided: servers are missing that may have the key. It stands as long as its last proof
-        // does; but all claims of the session share one lease in this answer, and one that cannot
-        // be proven must not take the others with it.
-        let ends = before.after(self.valid_for);
-        if ends.since(self.env.now()) < self.profile.renew_every {
-            return Err(Why::Expired);
-        }
-        Ok(before)
     }
 
     fn tell_seat(&self, seat: &Seat, tally: Tally) {

@@ -135,9 +135,10 @@ impl RedlockSession {
 
     /// A claim that holds already is claimed once more: the same grant, proven anew (law 1).
     async fn same_again(&self, claim: &Claim, token: FencingToken) -> Result<Answer<RedlockPlace>> {
-        let Renewal { lease, gone } = self.prolong(&[claim.id]).await?;
+        let Renewal { lease, gone, unproven } = self.prolong(&[claim.id]).await?;
         match gone.into_iter().next() {
             Some((_, why)) => Err(Error::lost(why)),
+            None if !unproven.is_empty() => Err(self.servers.too_few("claiming again", None)),
             None => Ok(Answer::Granted(Grant { token, lease }, RedlockPlace { seat: None })),
         }
     }
@@ -204,12 +205,12 @@ impl Session for RedlockSession {
         };
         let standing = seat.clone().map_or(Standing::Trying, Standing::Waiting);
         let entry = self.enter(claim, standing)?;
-        if let Standing::Holding { token, .. } = entry.standing {
+        if let Standing::Holding { token } = entry.standing {
             return self.same_again(claim, token).await;
         }
         match self.ballot(claim.id, &entry, seat.as_deref()).await? {
-            Outcome::Granted(grant, proven) => {
-                self.claims.stands(claim.id, Standing::Holding { token: grant.token, proven });
+            Outcome::Granted(grant) => {
+                self.claims.stands(claim.id, Standing::Holding { token: grant.token });
                 Ok(Answer::Granted(grant, RedlockPlace { seat: None }))
             }
             Outcome::Lost(lost) => match seat {
@@ -233,8 +234,8 @@ impl Session for RedlockSession {
         loop {
             seat.due(&self.env).await;
             match self.ballot(claim.id, &entry, Some(seat)).await? {
-                Outcome::Granted(grant, proven) => {
-                    self.claims.stands(claim.id, Standing::Holding { token: grant.token, proven });
+                Outcome::Granted(grant) => {
+                    self.claims.stands(claim.id, Standing::Holding { token: grant.token });
                     return Ok(grant);
                 }
                 Outcome::Lost(lost) => self.plan(seat, &lost),
