@@ -80,7 +80,7 @@ impl OwnSession {
         let doing = "claiming";
         let sent = self.send_claim(claim, ticket, patience).await;
         let (answered, replicas) = sent.map_err(|fault| fault.into_error(doing))?;
-        if let Reply::Int(number) = answered.reply {
+        if let Some(number) = answered.reply.int() {
             return Ok(Told::Granted { answered, number, replicas });
         }
         let words = answered.reply.list().unwrap_or(&[]);
@@ -121,16 +121,13 @@ impl OwnSession {
         let (letter, count, limit) = mode_words(claim.mode);
         let id = claim.id.to_string();
         let about = self.about.with_note(&claim.note);
-        let (count, limit) = (count.to_string(), limit.to_string());
-        let args: [&[u8]; 9] = [
+        let letters = [letter, patience, self.fairness()].concat();
+        let (amount, about) = (format!("{count}:{limit}"), format!("{}:{about}", self.session));
+        let args: [&[u8]; 5] = [
             id.as_bytes(),
             self.lease_ms.as_bytes(),
-            letter,
-            count.as_bytes(),
-            limit.as_bytes(),
-            patience,
-            self.fairness(),
-            self.session.as_bytes(),
+            &letters,
+            amount.as_bytes(),
             about.as_bytes(),
         ];
         let mut ways = 0;

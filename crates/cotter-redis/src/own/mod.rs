@@ -85,23 +85,26 @@ struct Scripts {
     look: Script,
 }
 
+const TOKEN: &str = include_str!("script/token.lua");
 const LINE: &str = include_str!("script/line.lua");
 
 fn scripts() -> &'static Scripts {
     static SCRIPTS: OnceLock<Scripts> = OnceLock::new();
     SCRIPTS.get_or_init(|| Scripts {
         claim: Script::new(&[
+            TOKEN,
             include_str!("script/claim_fast.lua"),
             LINE,
             include_str!("script/claim.lua"),
         ]),
         withdraw: Script::new(&[
+            TOKEN,
             include_str!("script/withdraw_fast.lua"),
             LINE,
             include_str!("script/withdraw.lua"),
         ]),
-        renew: Script::new(&[LINE, include_str!("script/renew.lua")]),
-        evict: Script::new(&[LINE, include_str!("script/evict.lua")]),
+        renew: Script::new(&[TOKEN, LINE, include_str!("script/renew.lua")]),
+        evict: Script::new(&[TOKEN, LINE, include_str!("script/evict.lua")]),
         look: Script::new(&[include_str!("script/look.lua")]),
     })
 }

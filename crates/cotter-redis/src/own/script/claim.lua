@@ -1,9 +1,12 @@
 -- claim, the rest: somebody is there, or was, or the lock is to be shared.
 at(1)
-local id, fairness = ARGV[1], ARGV[7]
+local id, lease = ARGV[1], tonumber(ARGV[2])
+local mode, patience, fairness = string.match(ARGV[3], '^(.)(.)(.)$')
+local count, limit = string.match(ARGV[4], '^(%d+):(%d+)$')
+local session, about = string.match(ARGV[5], '^(%x+):(.*)$')
 local claim = {
-  mode = ARGV[3], count = tonumber(ARGV[4]), limit = tonumber(ARGV[5]), lease = tonumber(ARGV[2]),
-  token = 0, since = now, session = ARGV[8], about = ARGV[9],
+  mode = mode, count = tonumber(count), limit = tonumber(limit), lease = lease,
+  token = 0, since = now, session = session, about = about,
 }
 
 local held, value = holder()
@@ -38,12 +41,12 @@ if record and parse(record).token > 0 then
   return parse(record).token
 end
 
-if not record and ARGV[6] == 'l' then
+if not record and patience == 'l' then
   sweep()
   return { 'gone' }
 end
 
-local used, kind, limit = shares()
+local used, kind, used_of = shares()
 local first = redis.call('zrange', W, 0, 0)[1]
 if not record then
   -- All in one line use the name in one way. Who is there says in which.
@@ -51,9 +54,9 @@ if not record then
   local there = first and redis.call('hget', C, first)
   there = there and parse(there)
   local mode = there and there.mode or used > 0 and kind or held == 'one' and 'x'
-  limit = there and there.limit or limit
-  if mode and ((mode == 'p') ~= (claim.mode == 'p') or mode == 'p' and limit ~= claim.limit) then
-    return { 'differ', mode, limit }
+  local line_limit = there and there.limit or used_of
+  if mode and ((mode == 'p') ~= (claim.mode == 'p') or mode == 'p' and line_limit ~= claim.limit) then
+    return { 'differ', mode, line_limit }
   end
 end
 
@@ -69,7 +72,7 @@ if is_open and has_room(claim, used, kind) then
   return claim.token
 end
 if not record then
-  if ARGV[6] == 't' then
+  if patience == 't' then
     sweep()
     return { 'busy' }
   end

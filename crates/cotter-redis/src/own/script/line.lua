@@ -20,25 +20,12 @@ local function at(first)
   K, C, W, A, T = KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3], KEYS[first + 4]
 end
 
-local clock = redis.call('time')
-local micros = clock[1] * 1000000 + clock[2]
+local micros = time()
 local now = math.floor(micros / 1000)
 
 -- Numbers of this size are written in full; `tostring` would round them.
 local function text(number)
   return string.format('%.0f', number)
-end
-
--- The counter is a clock in microseconds that never goes back. While it is kept it rises whatever
--- the machine's clock does; if it is lost, with a server's memory, the machine's clock stands in.
-local function next_token()
-  local before = redis.call('set', T, text(micros), 'get')
-  before = before and tonumber(before) or 0
-  if before < micros then
-    return micros
-  end
-  redis.call('set', T, text(before + 1))
-  return before + 1
 end
 
 local function parse(record)
@@ -158,7 +145,7 @@ end
 
 -- Lets a claim in, for so many ms. It may be in C and W, or have come just now.
 local function grant(id, claim, ms)
-  claim.token = next_token()
+  claim.token = tonumber(next_token(T, micros))
   claim.since = now
   if claim.mode == 'x' then
     redis.call('hdel', C, id)
