@@ -173,10 +173,11 @@ async fn whoever_waits_without_a_line_hears_of_its_chance_by_its_renewal() {
 /// renewal does not make it stop, wherever in the renewal it stands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_in_line_looks_on_whatever_a_renewal_lists_before_it() {
-    for is_reversed in [false, true] {
+    // The second is nearly one of ours.
+    for (value, is_reversed) in [("somebody", false), ("cotter:0:x", true)] {
         let rig = Rig::new();
         let key = rig.key(NAME);
-        rig.ask(&["SET", &key, "somebody", "NX", "PX", "60000"]).await.expect("an answer");
+        rig.ask(&["SET", &key, value, "NX", "PX", "60000"]).await.expect("an answer");
         let session = Arc::new(session(&rig, "lease=60s").await);
         let (first, mut place) = waits(&rig, &session).await;
         let (second, _) = waits(&rig, &session).await;
@@ -246,4 +247,19 @@ async fn a_full_server_refuses_newcomers_and_keeps_those_it_has() {
         assert_eq!(session.withdraw(&next, None).await.expect("an answer"), Left::WasGone);
         gives_back(&session, &waiting).await;
     }
+}
+
+/// Anybody may have written anything at a lock's key. Whoever looks is shown its beginning, and
+/// keeps its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_longer_than_any_reply_is_looked_at_all_the_same() {
+    let rig = Rig::new();
+    let key = rig.key(NAME);
+    rig.ask(&["SETRANGE", &key, "68000000", "x"]).await.expect("an answer");
+    let session = session(&rig, "lease=60s").await;
+    let name = LockName::new(NAME).expect("a name");
+    let seen = session.inspect(&name).await.expect("a line-up");
+    assert_eq!((seen.holders.len(), seen.waiters.len()), (1, 0));
+    rig.ask(&["DEL", &key]).await.expect("an answer");
+    assert!(session.inspect(&name).await.expect("a line-up").is_free());
 }

@@ -65,7 +65,7 @@ local function find_holder()
   elseif value == 'cotter:shared' or value == 'cotter:permits' then
     -- A mark without holders was left by those whose records are lost. It stands until it expires.
     return redis.call('hexists', C, 'u') == 1 and 'many' or 'foreign', value
-  elseif string.sub(value, 1, 7) == 'cotter:' then
+  elseif string.find(value, '^cotter:%x+:%d+:%d+:%x+:') then
     return 'one', value
   end
   return 'foreign', value
