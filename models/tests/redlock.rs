@@ -1,5 +1,5 @@
-//! Redlock's tokens: searched to the last state, its mistakes are caught, and what amnesia breaks is
-//! found.
+//! Redlock's tokens: searched to the last state, its mistakes are caught, and what amnesia breaks
+//! is found.
 
 use cotter_models::redlock::law::{ON_QUORUM, ONE_BELIEVER, RISING, UNIQUE};
 use cotter_models::redlock::{Action, Clocks, Mutant, Redlock, Start};

@@ -7,8 +7,8 @@
 //!   peers ───────────────────┘    (cargo xtask test starts them)
 //! ```
 //!
-//! Time is the machine's and leases are short. Each site has a prefix of its own for its keys, which
-//! expire by themselves.
+//! Time is the machine's and leases are short. Each site has a prefix of its own for its keys,
+//! which expire by themselves.
 //!
 //! What harms mean here: a request is one to each server, and so is its loss.
 

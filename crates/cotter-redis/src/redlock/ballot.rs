@@ -50,9 +50,19 @@ enum Said {
     Nothing(Fault),
 }
 
+/// What was counted.
+struct Count {
+    round: Round,
+    busy: Vec<Busy>,
+    fault: Option<Fault>,
+    /// Whether a token had to be written back.
+    has_told: bool,
+    verdict: Verdict,
+}
+
 impl RedlockSession {
     /// Asks all servers for their votes. Where that does not make a grant, the votes are given back
-    /// before this returns: on their way, and as far as anybody waits for it (`Trying`), answered.
+    /// before this returns, as far as servers answer.
     pub(super) async fn ballot(
         &self,
         id: ClaimId,
@@ -67,41 +77,8 @@ impl RedlockSession {
         let began = env.now();
         let (wires, mut answers) = self.servers.ask_all(&scripts().claim, &words);
         self.note_wires(id, wires);
-        let mut round = Round::new(self.servers.count());
-        let mut patience = self.servers.patience(began);
-        let (mut busy, mut fault, mut has_told) = (Vec::new(), None, false);
-        let verdict = loop {
-            match round.verdict() {
-                Verdict::Open => {}
-                // Whether others have it, or too few can be reached, is known after some more.
-                Verdict::Lost if heard(&round) < self.servers.quorum => {}
-                verdict => break verdict,
-            }
-            let Some((server, answer)) = patience.next(&mut answers).await else {
-                break Verdict::Lost;
-            };
-            match said(answer) {
-                Said::Own(number) => round.hear_own(server, number),
-                Said::Gone => round.hear_busy(server),
-                Said::Busy(other) => {
-                    round.hear_busy(server);
-                    busy.push(other);
-                }
-                Said::Nothing(why) => {
-                    round.hear_silence(server);
-                    fault = Some(why);
-                }
-            }
-            for (server, token) in round.write_backs() {
-                if !has_told {
-                    has_told = true;
-                    // A majority has voted. What is missing now is another trip.
-                    patience = self.servers.patience(env.now());
-                }
-                let words = entry.keys.raise(id, token, Raise::Least);
-                answers.push(self.servers.ask(server, &scripts().raise, &words).1);
-            }
-        };
+        let Count { round, busy, fault, has_told, verdict } =
+            self.count(id, entry, began, &mut answers).await;
         let now = env.now();
         let until = began.after(self.valid_for);
         if let Verdict::Granted(token) = verdict
@@ -125,9 +102,55 @@ impl RedlockSession {
         Ok(Outcome::Lost(self.lost(busy, now, now.since(began))))
     }
 
+    /// Counts the votes, and sees to it that a majority has the token.
+    async fn count(
+        &self,
+        id: ClaimId,
+        entry: &Entry,
+        began: Moment,
+        answers: &mut Answers,
+    ) -> Count {
+        let mut round = Round::new(self.servers.count());
+        let mut patience = self.servers.patience(began);
+        let (mut busy, mut fault, mut has_told) = (Vec::new(), None, false);
+        let verdict = loop {
+            match round.verdict() {
+                Verdict::Open => {}
+                // Whether others have it, or too few can be reached, is known after some more.
+                Verdict::Lost if heard(&round) < self.servers.quorum => {}
+                verdict => break verdict,
+            }
+            let Some((server, answer)) = patience.next(answers).await else {
+                break Verdict::Lost;
+            };
+            match said(answer) {
+                Said::Own(number) => round.hear_own(server, number),
+                Said::Gone => round.hear_busy(server),
+                Said::Busy(other) => {
+                    round.hear_busy(server);
+                    busy.push(other);
+                }
+                Said::Nothing(why) => {
+                    round.hear_silence(server);
+                    fault = Some(why);
+                }
+            }
+            for (server, token) in round.write_backs() {
+                if !has_told {
+                    has_told = true;
+                    // A majority has voted. What is missing now is another trip.
+                    patience = self.servers.patience(self.env.now());
+                }
+                let words = entry.keys.raise(id, token, Raise::Least);
+                answers.push(self.servers.ask(server, &scripts().raise, &words).1);
+            }
+        };
+        Count { round, busy, fault, has_told, verdict }
+    }
+
     /// Where counters were apart, a server that was not waited for may have given another number.
-    /// Nothing is decided by it any more; but with the token the next round goes in step, and people
-    /// see the token there, and evict by it.
+    /// Nothing is decided by it any more; but with the token the next round goes in step, and
+    /// people see the token there, and evict by it.
     fn tell_stragglers(
         &self,
         id: ClaimId,
@@ -148,9 +171,9 @@ impl RedlockSession {
     /// Gives the votes of a lost round back, everywhere but where there is surely none. Requests
     /// that are still on their way are followed on the same connection, so they come first.
     ///
-    /// Their answers are waited for as long as stragglers are. Of the others, a claim that is over is
-    /// told again until they answer. One that waits tries again instead: nothing may be sent behind
-    /// its next round that takes a vote back which that round has counted.
+    /// Their answers are waited for as long as stragglers are. Of the others, a claim that is
+    /// over is told again until they answer. One that waits tries again instead: nothing may be
+    /// sent behind its next round that takes a vote back which that round has counted.
     async fn undo(&self, id: ClaimId, entry: &Entry, round: &Round, seat: Option<&Seat>) {
         let words = match seat {
             // It stays in line where it had a vote, and there too.

@@ -27,11 +27,12 @@
 //! rise by one: so tokens outlive even that, unless clocks go back. `models/src/redlock` searches
 //! through all of this, with this very `round`, and shows what breaks without each part.
 //!
-//! **Why a holder is alone** is what the algorithm has always said, and no more: a grant is good for
-//! the lease without the time that passed since it was asked for, without what clocks may differ in
-//! (1 % and 2 ms), and without a margin of ours (a tenth); and servers keep their keys for the lease.
-//! Where a server forgets its key early, because its clock jumped or it came back empty, a majority
-//! may be given twice. Then two believe that they hold, and the token is what tells them apart.
+//! **Why a holder is alone** is what the algorithm has always said, and no more: a grant is good
+//! for the lease without the time that passed since it was asked for, without what clocks may
+//! differ in (1 % and 2 ms), and without a margin of ours (a tenth); and servers keep their keys
+//! for the lease. Where a server forgets its key early, because its clock jumped or it came back
+//! empty, a majority may be given twice. Then two believe that they hold, and the token is what
+//! tells them apart.
 //!
 //! # Without a majority
 //!
@@ -44,15 +45,16 @@
 //! Each server keeps a line of those who wait, as a hint: a release tells the first of them, and
 //! nobody else, by a message to its session. The number in line is the middle one of those that the
 //! servers gave, so all servers tell the same. Who is told and has gone passes the word on. Whoever
-//! comes when the lock is free may take it: the line is not kept (`Line::Retry`), and a lost message
-//! costs a renewal's time.
+//! comes when the lock is free may take it: the line is not kept (`Line::Retry`), and a lost
+//! message costs a renewal's time.
 //!
 //! # Servers that do not answer
 //!
-//! All requests go to all servers at once, and a majority's answer is enough. Where the majority's
-//! answers do not decide, the rest is waited for only as long again three times. Giving back is told
-//! to all; those that do not answer are told again when they are back (`leave`), until what they
-//! keep has expired. Connections are kept, and made anew, beside the calls (`pump`).
+//! All requests go to all servers at once, and a majority's answer is enough. Where the
+//! majority's answers do not decide, the rest is waited for only as long again three times.
+//! Giving back is told to all; those that do not answer are told again when they are back
+//! (`leave`), until what they keep has expired. Connections are kept, and made anew, beside the
+//! calls (`pump`).
 //!
 //! # What is the same for everybody
 //!

@@ -96,8 +96,8 @@ impl Servers {
         (0..self.count()).map(|server| self.ask(server, script, words)).unzip()
     }
 
-    /// Tells a server the scripts, so that the first who calls one needs no second trip. Nobody waits
-    /// for the answers: whoever finds a script missing sends it.
+    /// Tells a server the scripts, so that the first who calls one needs no second trip. Nobody
+    /// waits for the answers: whoever finds a script missing sends it.
     pub(super) fn teach(link: &Link) {
         if let Some(wire) = link.live_wire() {
             for script in scripts().all() {

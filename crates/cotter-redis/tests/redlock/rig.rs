@@ -138,6 +138,7 @@ impl Rig {
                 Ok(Some(guard)) => return guard,
                 other => assert!(self.env.now() < until, "it was never granted: {other:?}"),
             }
+            // Asked again until it is granted: that is the condition.
             self.env.sleep(PAUSE).await;
         }
     }

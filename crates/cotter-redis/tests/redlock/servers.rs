@@ -63,8 +63,8 @@ async fn one_and_two_of_five_may_stand_still() {
     rig.turn(&one).await;
     for frozen in 0..2 {
         blocking(|| rig.server(frozen).freeze()).expect("it runs");
-        // No request is answered there for as long as a request may take, which is seconds with this
-        // lease; a majority is enough.
+        // No request is answered there for as long as a request may take, which is seconds with
+        // this lease; a majority is enough.
         for client in [&one, &two] {
             rig.turn(client).await;
         }
