@@ -31,7 +31,7 @@ use crate::peer::PeerCommand;
 
 /// How long a key lives without a word: short, because cases wait for its end, and long enough for
 /// a machine that builds beside the tests.
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(4);
 /// How long each way takes where exchanges are to take some time.
 const SLOW_WAY: Duration = Duration::from_millis(1);
 const VARIABLE: &str = "COTTER_TEST_REDLOCK";
