@@ -42,4 +42,6 @@ local place = ARGV[4]
 if place ~= '' then
   place = line_up(KEYS[3], KEYS[4], KEYS[5], ARGV[1], ARGV[2], place, ARGV[3])
 end
-return { redis.call('pttl', KEYS[1]), string.match(held, '^cotter:(%x+):') or held, place }
+-- A foreign value may be of any length; its beginning tells whether servers name the same.
+local holder = string.match(held, '^cotter:(%x+):') or string.sub(held, 1, 256)
+return { redis.call('pttl', KEYS[1]), holder, place }

@@ -6,7 +6,9 @@
 -- its id, its number in line, and <session>:<about>.
 local clock = redis.call('time')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local answer = { redis.call('get', KEYS[1]), redis.call('pttl', KEYS[1]), now }
+local value = redis.call('get', KEYS[1])
+-- A foreign value may be of any length. Ours are shorter.
+local answer = { value and string.sub(value, 1, 16384), redis.call('pttl', KEYS[1]), now }
 local line = redis.call('zrange', KEYS[2], 0, -1, 'withscores')
 for at = 1, #line, 2 do
   local said = redis.call('hget', KEYS[4], line[at])
