@@ -234,7 +234,6 @@ impl Config {
     }
 
     /// Who we are to the sentinels.
-    #[allow(dead_code, reason = "read by the sentinel's route")]
     pub(crate) fn sentinel_login(&self) -> Result<Option<Login>> {
         self.sentinel_login_file.as_deref().map(read_login).transpose()
     }

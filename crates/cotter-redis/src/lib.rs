@@ -5,11 +5,13 @@
 //! ```text
 //!   RedisStore (redis:) ──► own/ ───────┐                         scripts, the line, tickets
 //!   RedissonStore (dialect=redisson) ──►├──► route/ ──► link/     which server, one connection
-//!   doctor, fence ──────────────────────┘
+//!   doctor, fence ──────────────────────┘                 ▲
+//!   RedlockStore (redlock:) ──────────────────────────────┘       one link to each of several
 //! ```
 //!
 //! * `own`: the own layout. The protocol is told there, before its code.
 //! * `redisson`: the keys and channels of Redisson.
+//! * `redlock`: a majority of independent servers.
 //! * `route`: one server, whom sentinels name, or the primaries of a cluster.
 //! * `link`: one supervised connection. It replays nothing and says of every request whether it was
 //!   answered, refused, not sent, or unknown.

@@ -54,9 +54,6 @@ pub(crate) struct Answered {
     pub(crate) reply: Reply,
     /// Before the request left.
     pub(crate) sent_at: Moment,
-    /// The number of the connection it went over.
-    #[allow(dead_code, reason = "for stores that ask several servers")]
-    pub(crate) wire: u64,
 }
 
 /// A connection that lives, or has lived.
@@ -101,7 +98,6 @@ struct Pending {
 
 /// A request that has been sent.
 pub(crate) struct Flight {
-    wire: u64,
     sent_at: Moment,
     answer: oneshot::Receiver<Result<Reply, Fault>>,
 }
@@ -116,7 +112,7 @@ impl Flight {
         };
         match reply {
             Reply::Error(refusal) => Err(Fault::Refused(refusal)),
-            reply => Ok(Answered { reply, sent_at: self.sent_at, wire: self.wire }),
+            reply => Ok(Answered { reply, sent_at: self.sent_at }),
         }
     }
 }
@@ -279,7 +275,7 @@ impl Wire {
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(Flight { wire: connection.number, sent_at, answer })
+        Ok(Flight { sent_at, answer })
     }
 
     /// Ends it; whatever is in flight is unknown.
