@@ -9,7 +9,7 @@ use cotter_core::{Error, Kind, Result};
 use super::about::{mode_of, mode_words};
 use super::replicas::Waiting;
 use super::tickets::{Ticket, Turn};
-use super::{OwnSession, WAYS_MAX, scripts, token};
+use super::{OwnSession, WAYS_MAX, token};
 use crate::keys::Keys;
 use crate::link::{Answered, Fault, Reply, strange};
 
@@ -136,13 +136,13 @@ impl OwnSession {
             // Until it is on its way it may come behind a withdrawal over this connection: closing
             // does not wait for it for long.
             ticket.known().wire = None;
-            let asked = wire.start_call(&scripts().claim, &ticket.keys.all(), &args)?;
+            let asked = wire.start_call(&self.scripts().claim, &ticket.keys.all(), &args)?;
             ticket.known().wire = Some(wire.number());
             let mut replicas = self.start_wait(&wire);
             let answer = match asked.landed().await {
                 Err(fault) if fault.code() == Some("NOSCRIPT") => {
                     ticket.known().wire = None;
-                    let answer = wire.call(&scripts().claim, &ticket.keys.all(), &args).await;
+                    let answer = wire.call(&self.scripts().claim, &ticket.keys.all(), &args).await;
                     replicas = self.start_wait(&wire);
                     answer
                 }

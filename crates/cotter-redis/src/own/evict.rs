@@ -3,7 +3,7 @@
 use cotter_core::contract::{Evicted, FencingToken};
 use cotter_core::{LockName, Result};
 
-use super::{OwnSession, scripts, token};
+use super::{OwnSession, token};
 use crate::keys::Keys;
 use crate::link::{Reply, strange};
 
@@ -21,7 +21,7 @@ impl OwnSession {
         let kept_ms = (self.config.lease * 3).as_millis().to_string();
         let args = [expected.as_bytes(), words.as_bytes(), kept_ms.as_bytes(), self.fairness()];
         let answered = self
-            .call(keys.slot, &scripts().evict, &keys.all(), &args)
+            .call(keys.slot, &self.scripts().evict, &keys.all(), &args)
             .await
             .map_err(|fault| fault.into_error(doing))?;
         match answered.reply.list() {

@@ -42,7 +42,10 @@ impl Leaver {
             let wire = wire.map_err(|fault| fault.into_error(doing))?;
             let late_ms = self.late_ms(ticket, wire.number()).to_string();
             let args = [id.as_bytes(), late_ms.as_bytes(), self.fairness];
-            match wire.call(&scripts().withdraw, &ticket.keys.all(), &args).await {
+            match wire
+                .call(&scripts(self.route.is_by_slot()).withdraw, &ticket.keys.all(), &args)
+                .await
+            {
                 Err(fault) if ways < WAYS_MAX && self.route.follow(&wire, &fault).await => {
                     ways += 1;
                 }

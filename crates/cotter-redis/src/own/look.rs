@@ -7,7 +7,7 @@ use cotter_core::contract::{Bearer, ClaimId, FencingToken, LineUp, Mode, Waiter}
 use cotter_core::{LockName, Result};
 
 use super::about::{FOREIGN_TEXT_MAX, mode_of, read};
-use super::{OwnSession, scripts, token};
+use super::{OwnSession, token};
 use crate::keys::Keys;
 use crate::link::{Reply, strange};
 
@@ -24,7 +24,7 @@ impl OwnSession {
         let doing = "looking at the line";
         let keys = Keys::new(&self.config.prefix, name)?;
         let answered = self
-            .call(keys.slot, &scripts().look, &keys.all(), &[])
+            .call(keys.slot, &self.scripts().look, &keys.all(), &[])
             .await
             .map_err(|fault| fault.into_error(doing))?;
         line_up(name, &answered.reply).ok_or_else(|| strange(doing, &answered.reply))

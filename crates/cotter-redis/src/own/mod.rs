@@ -83,37 +83,57 @@ struct Scripts {
     renew: Script,
     evict: Script,
     look: Script,
+    hold: Script,
 }
 
 const TOKEN: &str = include_str!("script/token.lua");
 const LINE: &str = include_str!("script/line.lua");
 
-fn scripts() -> &'static Scripts {
-    static SCRIPTS: OnceLock<Scripts> = OnceLock::new();
-    SCRIPTS.get_or_init(|| Scripts {
-        claim: Script::new(&[
-            TOKEN,
-            include_str!("script/claim_fast.lua"),
-            LINE,
-            include_str!("script/claim.lua"),
-        ]),
-        withdraw: Script::new(&[
-            TOKEN,
-            include_str!("script/withdraw_fast.lua"),
-            LINE,
-            include_str!("script/withdraw.lua"),
-        ]),
-        renew: Script::new(&[TOKEN, LINE, include_str!("script/renew.lua")]),
-        evict: Script::new(&[TOKEN, LINE, include_str!("script/evict.lua")]),
-        look: Script::new(&[include_str!("script/look.lua")]),
-    })
+/// In a cluster, what stands before each script that changes something.
+const WHOLE: &str = include_str!("script/whole.lua");
+
+fn scripts(is_by_slot: bool) -> &'static Scripts {
+    static PLAIN: OnceLock<Scripts> = OnceLock::new();
+    static BY_SLOT: OnceLock<Scripts> = OnceLock::new();
+    match is_by_slot {
+        false => PLAIN.get_or_init(|| Scripts::new("")),
+        true => BY_SLOT.get_or_init(|| Scripts::new(WHOLE)),
+    }
+}
+
+impl Scripts {
+    fn new(before: &str) -> Self {
+        Self {
+            claim: Script::new(&[
+                before,
+                TOKEN,
+                include_str!("script/claim_fast.lua"),
+                LINE,
+                include_str!("script/claim.lua"),
+            ]),
+            withdraw: Script::new(&[
+                before,
+                TOKEN,
+                include_str!("script/withdraw_fast.lua"),
+                LINE,
+                include_str!("script/withdraw.lua"),
+            ]),
+            renew: Script::new(&[before, TOKEN, LINE, include_str!("script/renew.lua")]),
+            evict: Script::new(&[before, TOKEN, LINE, include_str!("script/evict.lua")]),
+            look: Script::new(&[include_str!("script/look.lua")]),
+            hold: Script::new(&[include_str!("script/hold.lua")]),
+        }
+    }
 }
 
 /// The scripts of a claim's life with their digests, for tests that plan what happens to them.
 #[doc(hidden)]
-pub fn script_digests() -> [(&'static str, &'static str); 3] {
-    let Scripts { claim, withdraw, renew, .. } = scripts();
-    [("claim", &claim.digest), ("withdraw", &withdraw.digest), ("renew", &renew.digest)]
+pub fn script_digests() -> Vec<(&'static str, &'static str)> {
+    let named = |is_by_slot| {
+        let Scripts { claim, withdraw, renew, .. } = scripts(is_by_slot);
+        [("claim", &*claim.digest), ("withdraw", &*withdraw.digest), ("renew", &*renew.digest)]
+    };
+    [false, true].into_iter().flat_map(named).collect()
 }
 
 /// A session in the own layout.
@@ -198,6 +218,10 @@ impl OwnSession {
 
     fn grant(&self, token: FencingToken, sent_at: Moment) -> Grant {
         Grant { token, lease: self.lease(sent_at) }
+    }
+
+    fn scripts(&self) -> &'static Scripts {
+        scripts(self.route.is_by_slot())
     }
 
     /// Runs a script on the server that has the slot.

@@ -8,10 +8,11 @@ use cotter_core::contract::{ClaimId, Renewal, Why};
 use cotter_core::env::Moment;
 use cotter_core::{Error, Kind, Result};
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use super::tickets::{Ticket, Turn};
-use super::{OwnSession, scripts, token};
+use super::{OwnSession, token};
 use crate::keys::Slot;
 use crate::link::{Answered, Fault, Flight, Reply, Wire, refused, strange};
 
@@ -23,6 +24,14 @@ const DOING: &str = "renewing";
 
 /// Claims that one call renews.
 type Chunk = Vec<Arc<Ticket>>;
+
+/// What came of a call.
+enum Renewed {
+    /// All claims of it were asked about.
+    All(Answered),
+    /// Only these were, after this moment, and they hold.
+    Held(Moment, Vec<Arc<Ticket>>),
+}
 
 impl OwnSession {
     pub(crate) async fn renew(&self, live: &[ClaimId]) -> Result<Renewal> {
@@ -52,13 +61,19 @@ impl OwnSession {
                 () = &mut cut_off => None,
             };
             match landed {
-                Some((chunk, Ok(answered))) => {
+                Some((chunk, Ok(renewed))) => {
                     has_answer = true;
-                    sent_at = sent_at.min(answered.sent_at);
-                    chunk.iter().for_each(|ticket| {
+                    let (asked_at, proven) = match renewed {
+                        Renewed::All(answered) => {
+                            self.apply(&chunk, &answered, &mut gone)?;
+                            (answered.sent_at, chunk)
+                        }
+                        Renewed::Held(asked_at, held) => (asked_at, held),
+                    };
+                    sent_at = sent_at.min(asked_at);
+                    proven.iter().for_each(|ticket| {
                         unproven.remove(&ticket.id);
                     });
-                    self.apply(&chunk, &answered, &mut gone)?;
                 }
                 Some((_, Err(fault))) => {
                     first_fault.get_or_insert(fault);
@@ -86,12 +101,38 @@ impl OwnSession {
         }
     }
 
-    /// One call, with the text where the script is not known, and where the servers send it.
-    async fn renew_chunk(&self, chunk: &Chunk) -> Result<Answered, Fault> {
+    /// One call, with the text where the script is not known, and where the servers send it. In a
+    /// slot that is on its way between two nodes only those who hold alone can be renewed, each by
+    /// itself.
+    async fn renew_chunk(&self, chunk: &Chunk) -> Result<Renewed, Fault> {
+        match self.renew_whole(chunk).await {
+            Ok(answered) => Ok(Renewed::All(answered)),
+            Err(fault) if fault.code() == Some("TRYAGAIN") => self.renew_held(chunk).await,
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn renew_held(&self, chunk: &Chunk) -> Result<Renewed, Fault> {
+        let asked_at = self.env.now();
+        let is_held = |ticket: &&Arc<Ticket>| matches!(ticket.known().turn, Turn::Holds(_));
+        let holding = chunk.iter().filter(is_held).map(|ticket| async {
+            let (key, id) = (ticket.keys.lock.as_bytes(), ticket.id.to_string());
+            let args = [self.lease_ms.as_bytes(), id.as_bytes()];
+            let answer = self.call(ticket.keys.slot, &self.scripts().hold, &[key], &args).await;
+            answer.map(|answered| (answered.reply.int() == Some(1)).then(|| Arc::clone(ticket)))
+        });
+        let mut held = Vec::new();
+        for answer in join_all(holding).await {
+            held.extend(answer?);
+        }
+        Ok(Renewed::Held(asked_at, held))
+    }
+
+    async fn renew_whole(&self, chunk: &Chunk) -> Result<Answered, Fault> {
         let tickets: Vec<&Ticket> = chunk.iter().map(|ticket| &**ticket).collect();
         let (keys, words) = self.renewal_words(&tickets);
         let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        self.call(chunk[0].keys.slot, &scripts().renew, &keys, &args).await
+        self.call(chunk[0].keys.slot, &self.scripts().renew, &keys, &args).await
     }
 
     /// Claims of one lock stand together; those of one slot are one call in a cluster.
@@ -109,7 +150,7 @@ impl OwnSession {
     pub(super) fn start_renewal(&self, wire: &Wire, tickets: &[&Ticket]) -> Result<Flight, Fault> {
         let (keys, words) = self.renewal_words(tickets);
         let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        wire.start_call(&scripts().renew, &keys, &args)
+        wire.start_call(&self.scripts().renew, &keys, &args)
     }
 
     fn renewal_words<'a>(&self, tickets: &[&'a Ticket]) -> (Vec<&'a [u8]>, Vec<String>) {
@@ -134,7 +175,7 @@ impl OwnSession {
             Err(fault) if fault.code() == Some("NOSCRIPT") => {
                 let (keys, words) = self.renewal_words(tickets);
                 let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-                wire.call(&scripts().renew, &keys, &args).await
+                wire.call(&self.scripts().renew, &keys, &args).await
             }
             answer => answer,
         }

@@ -11,6 +11,8 @@ use cotter_core::env::Env;
 use cotter_proxy::{Plan, Protocol, Proxy};
 use cotter_servers::redis::{Answer, ask};
 
+use checker::is_away;
+
 pub(crate) mod checker;
 pub(crate) mod papers;
 pub(crate) mod two;
@@ -72,7 +74,18 @@ impl Rig {
     /// A client of these servers, however they are named: `redis-cluster://a,b`.
     pub(crate) async fn connect_to(&self, place: &str, options: &str) -> Cotter {
         let url = format!("{place}?prefix={}&{options}", self.prefix);
-        Cotter::connect(&url).await.expect("a client")
+        let until = self.env.now().after(PATIENCE);
+        loop {
+            match Cotter::connect(&url).await {
+                // Several servers have just been started, and a lease that is short in a test
+                // leaves little time to answer on a busy machine.
+                Err(error) if is_away(error.kind()) && self.env.now() < until => {
+                    // Again until they answer.
+                    self.env.sleep(PAUSE).await;
+                }
+                connected => return connected.expect("a client"),
+            }
+        }
     }
 
     /// A way to the server that can be harmed, and what is to happen on it.
