@@ -55,6 +55,8 @@ pub(crate) struct StoreArgs {
     /// write there; else in ~/.local/state/cotter. local:/DIRECTORY is one kept in that directory.
     /// zookeeper://HOST:PORT,HOST:PORT/ROOT?timeout=10s is a ZooKeeper ensemble; credentials come
     /// from $COTTER_ZOOKEEPER_AUTH or the file that auth-file=/PATH names, never from the URL.
+    /// etcd://HOST:PORT,HOST:PORT/PREFIX?lease=10s is an etcd cluster, etcds:// one under TLS, with
+    /// credentials from $COTTER_ETCD_AUTH or auth-file=/PATH.
     /// redis://HOST:PORT/DB?lease=10s is a Redis server, redis-sentinel:// and redis-cluster:// find
     /// its primaries, redlock:redis://A,redis://B,redis://C is a majority of several; credentials
     /// come from $COTTER_REDIS_AUTH or auth-file=/PATH, or stand in $COTTER_STORE.

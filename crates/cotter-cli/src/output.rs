@@ -322,33 +322,26 @@ impl Found {
     }
 }
 
-#[cfg(feature = "redis")]
-impl From<cotter::redis::Finding> for Found {
-    fn from(finding: cotter::redis::Finding) -> Self {
-        use cotter::redis::{Finding, Severity as Of};
-        let Finding { severity, kind, place, what, advice } = finding;
-        let severity = match severity {
-            Of::Problem => Severity::Problem,
-            Of::Warning => Severity::Warning,
-            Of::Note => Severity::Note,
-        };
-        Self { severity, kind, place, what, advice }
-    }
+/// Each store that has an examination has findings of the same form.
+macro_rules! found_by {
+    ($($feature:literal $store:ident),*) => {$(
+        #[cfg(feature = $feature)]
+        impl From<cotter::$store::Finding> for Found {
+            fn from(finding: cotter::$store::Finding) -> Self {
+                use cotter::$store::{Finding, Severity as Of};
+                let Finding { severity, kind, place, what, advice } = finding;
+                let severity = match severity {
+                    Of::Problem => Severity::Problem,
+                    Of::Warning => Severity::Warning,
+                    Of::Note => Severity::Note,
+                };
+                Self { severity, kind, place, what, advice }
+            }
+        }
+    )*};
 }
 
-#[cfg(feature = "zookeeper")]
-impl From<cotter::zookeeper::Finding> for Found {
-    fn from(finding: cotter::zookeeper::Finding) -> Self {
-        use cotter::zookeeper::{Finding, Severity as Of};
-        let Finding { severity, kind, place, what, advice } = finding;
-        let severity = match severity {
-            Of::Problem => Severity::Problem,
-            Of::Warning => Severity::Warning,
-            Of::Note => Severity::Note,
-        };
-        Self { severity, kind, place, what, advice }
-    }
-}
+found_by!("etcd" etcd, "redis" redis, "zookeeper" zookeeper);
 
 /// What `doctor` prints.
 #[derive(Debug, Serialize)]

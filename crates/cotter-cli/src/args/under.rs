@@ -72,7 +72,7 @@ pub(crate) struct HowArgs {
     pub(crate) conflict_exit_code: Option<u8>,
 
     /// How long the store keeps the lock for a holder it no longer hears: of zookeeper:// the
-    /// session's timeout; local: has no lease, as it sees at once who has ended
+    /// session's timeout, of etcd:// the lease, in whole seconds; local: has no lease, as it sees at once who has ended
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) lease: Option<Duration>,

@@ -29,6 +29,10 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Exit {
 
 async fn examine(args: &DoctorArgs) -> Result<Report, Failure> {
     let url = args.store.url()?;
+    #[cfg(feature = "etcd")]
+    if url.starts_with("etcd:") || url.starts_with("etcds:") {
+        return etcd(&url, args.lock.as_ref()).await;
+    }
     #[cfg(feature = "zookeeper")]
     if url.starts_with("zookeeper:") {
         return zookeeper(&url, args.lock.as_ref()).await;
@@ -49,6 +53,22 @@ async fn examine(args: &DoctorArgs) -> Result<Report, Failure> {
     let what = "there is nothing to examine in a store of this kind".to_owned();
     let findings = vec![Found::note("store", client.address(), what)];
     Ok(Report { store: client.address().to_owned(), findings, locks: None })
+}
+
+#[cfg(feature = "etcd")]
+async fn etcd(url: &str, lock: Option<&cotter::LockName>) -> Result<Report, Failure> {
+    use cotter::contract::{Session, Store};
+    use cotter::etcd::EtcdStore;
+
+    let opened = EtcdStore::from_url(url)?;
+    let mut bearer = cotter::Cotter::options().bearer;
+    bearer.command = "cotter doctor".to_owned();
+    let session = opened.open(&cotter::env::Env::system()?, &bearer).await?;
+    let examined = session.examine(lock).await;
+    session.close().await;
+    let examined = examined?;
+    let findings = examined.findings.into_iter().map(Found::from).collect();
+    Ok(Report { store: opened.address(), findings, locks: Some(examined.locks) })
 }
 
 #[cfg(feature = "zookeeper")]
