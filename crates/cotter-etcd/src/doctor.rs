@@ -224,7 +224,7 @@ impl Shared {
         let request = TxnRequest {
             // Revisions are never negative.
             compare: vec![txn::made_at(&mark, -1)],
-            success: vec![txn::put(&mark, Vec::new(), self.lease.id()), txn::delete(&mark)],
+            success: vec![txn::put(&mark, Vec::new(), self.lease.id())],
             failure: vec![txn::ask(txn::Range::of(&self.config.root.all()).newest(1))],
         };
         match self.client.call(&request).await {

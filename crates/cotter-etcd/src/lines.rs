@@ -92,7 +92,7 @@ struct Fan {
 
 struct FanState {
     mails: Vec<Weak<Mail>>,
-    /// From which revision on all is told, while the watch stands.
+    /// After which revision all will be told, while the watch stands.
     live: Option<i64>,
     /// Since when.
     live_at: Moment,
@@ -118,7 +118,14 @@ impl Ear for Fan {
             }
             News::Events { events, .. } => {
                 state.is_proven = true;
-                by_revision(&events)
+                let told = by_revision(&events);
+                // Whoever begins to listen after this has not heard it.
+                if let (Some(live), Some(Told::Gone { revision, .. })) =
+                    (&mut state.live, told.last())
+                {
+                    *live = (*live).max(*revision);
+                }
+                told
             }
             News::Gap => {
                 state.live = None;
@@ -331,6 +338,22 @@ mod tests {
             panic!("{told:?}");
         };
         assert_eq!((first.len(), second.len()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn who_comes_later_is_told_from_when_on_it_hears_everything() {
+        let lines = Lines::default();
+        let env = Env::system().expect("inside a runtime");
+        let fan = lines.fan(&env);
+        let first = Listener::new(&fan);
+        fan.hear(News::Live { revision: 3 });
+        let events: Arc<[Event]> = Arc::from([event(EventType::Delete, "a", 7)]);
+        fan.hear(News::Events { revision: 9, events });
+        let second = Listener::new(&fan);
+        assert!(matches!(first.next().await, Told::Live(3)));
+        assert!(matches!(first.next().await, Told::Gone { revision: 7, .. }));
+        assert!(matches!(second.next().await, Told::Live(7)), "it has not heard of 7");
+        assert!(first.is_one_of_several());
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ use crate::shared::Shared;
 const WATCH_AFTER: Duration = Duration::from_millis(20);
 
 /// How long it is asked what became of a key before its loss is told as it is known.
-const ASKED_FOR: Duration = Duration::from_millis(100);
+const ASKED_FOR: Duration = Duration::from_millis(500);
 
 /// Claims and the keys they are.
 #[derive(Default)]

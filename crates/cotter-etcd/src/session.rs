@@ -11,7 +11,7 @@ use cotter_core::contract::{
 use cotter_core::{LockName, Result};
 use tokio::sync::Mutex;
 
-use crate::client::stubs::TxnRequest;
+use crate::client::stubs::{LeaseRevokeRequest, TxnRequest};
 use crate::client::{Client, Standing};
 use crate::own::Pump;
 use crate::place::Place;
@@ -37,6 +37,19 @@ impl fmt::Debug for EtcdSession {
         f.debug_struct("EtcdSession")
             .field("lease", &format_args!("{:x}", self.shared.lease.id()))
             .finish_non_exhaustive()
+    }
+}
+
+/// Without a word its locks would be held until the lease runs out.
+impl Drop for EtcdSession {
+    fn drop(&mut self) {
+        if self.shared.standing().why_over().is_none() {
+            let (client, id) = (self.shared.client.clone(), self.shared.lease.id());
+            // It ends with the request.
+            drop(self.shared.env.spawn(async move {
+                let _ = client.call(&LeaseRevokeRequest { id }).await;
+            }));
+        }
     }
 }
 

@@ -29,6 +29,8 @@ const REVOKED_WITHIN: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(5);
 /// The shortest time in which a member has to take a connection: a busy machine.
 const DIAL_LIMIT_MIN: Duration = Duration::from_secs(1);
+/// The longest: two of three may hang, and the third is still asked within a request's time.
+const DIAL_LIMIT_MAX: Duration = Duration::from_secs(2);
 
 /// The locks under a prefix of an etcd cluster.
 #[derive(Clone, Debug)]
@@ -126,7 +128,7 @@ impl Store for EtcdStore {
 fn settings(config: &Config) -> Result<Settings> {
     let mut settings = Settings::new(config.servers.clone());
     settings.limit = LIMIT;
-    settings.dial_limit = (config.lease / 2).clamp(DIAL_LIMIT_MIN, LIMIT);
+    settings.dial_limit = (config.lease / 4).clamp(DIAL_LIMIT_MIN, DIAL_LIMIT_MAX);
     // Keep-alives of the lease are answered in between, so no server minds.
     settings.ping_every = config.lease / 4;
     settings.probe_key = format!("{}%", config.root.all()).into_bytes();

@@ -256,6 +256,25 @@ async fn a_renewal_names_those_that_are_gone_and_no_others() {
     assert_eq!(renewed.gone, [(waiting.id, Why::Vanished)]);
 }
 
+/// Without `close`, too.
+#[tokio::test]
+async fn a_session_that_is_only_dropped_gives_back_what_it_has() {
+    let rig = Rig::new().await;
+    let one = session(&rig, "").await;
+    granted(&one, &claim(&rig, Mode::Exclusive, Patience::Wait)).await;
+    let dropped_at = rig.env.now();
+    drop(one);
+    within(async {
+        while !rig.line("n").await.is_empty() {
+            // The line is looked at again.
+            rig.env.sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let took = rig.env.now().since(dropped_at);
+    assert!(took < std::time::Duration::from_secs(4), "its lease has run out: {took:?}");
+}
+
 /// The words of the contract's `close`: what is on its way comes to nothing.
 #[tokio::test]
 async fn a_closed_session_leaves_nothing_and_takes_nothing() {

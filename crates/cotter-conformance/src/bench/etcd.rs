@@ -33,7 +33,7 @@ use crate::peer::PeerCommand;
 
 /// How long a session lives without a word: short, because cases wait for its end, and long enough
 /// for a machine that builds beside the tests.
-const LEASE: Duration = Duration::from_secs(2);
+const LEASE: Duration = Duration::from_secs(3);
 /// Below this prefix every site has one of its own.
 const ROOT: &str = "/conformance";
 /// How long each way takes where exchanges are to take some time.

@@ -70,17 +70,17 @@ impl Core {
                 Ok(Answered { value, sent_at, revision, term: raft_term })
             }
             Err(error) => {
-                self.doubt(wire, &error, began_at);
+                self.doubt(wire, &error);
                 Err(error)
             }
         }
     }
 
-    /// Looks for another wire, if this one may be the reason of an error: where there is another
-    /// member, or where nothing at all has come since.
-    pub(crate) fn doubt(&self, wire: &Wire, error: &Error, since: Moment) {
-        let may_help = self.settings.servers.len() > 1 || wire.heard_at() < since;
-        if error.is_of_the_member() && may_help {
+    /// Looks for another wire, if this one's member may be the reason of an error and there are
+    /// others. Where there are none, the pings find out whether the connection is dead: dialing the
+    /// same server again would only add to what it has to do.
+    pub(crate) fn doubt(&self, wire: &Wire, error: &Error) {
+        if error.is_of_the_member() && self.settings.servers.len() > 1 {
             wire.retire(&error.to_string());
         }
     }

@@ -212,18 +212,20 @@ impl std::fmt::Debug for Lease {
 /// Keeps the lease alive until it is gone.
 async fn keep(core: Arc<Core>, id: i64, ttl: Duration, standing: Arc<Standing>) {
     let every = ttl / KEEPS_PER_TTL;
+    // Where there is another member, there is to be time for it. Where there is none, an answer
+    // that comes late is better than none.
+    let limit = if core.settings.servers.len() > 1 { ttl / 2 } else { ttl };
     loop {
         // A connection is looked for without end; what holds on the lease has its own deadline.
         let Ok(wire) = core.wire(Moment::NEVER).await else {
             core.env.sleep(every).await;
             continue;
         };
-        let mut sent_at = core.env.now();
         let keeping = async {
             let (mut outgoing, mut incoming) = wire.stream(KEEP_ALIVE).await?;
             loop {
-                sent_at = core.env.now();
-                match keep_once(&core, id, &mut outgoing, &mut incoming, every).await? {
+                let sent_at = core.env.now();
+                match keep_once(&core, id, &mut outgoing, &mut incoming, limit).await? {
                     Some(term) => {
                         let answered_at = core.env.now();
                         standing.keep(Kept { sent_at, answered_at, term });
@@ -247,7 +249,7 @@ async fn keep(core: Arc<Core>, id: i64, ttl: Duration, standing: Arc<Standing>) 
                     // What is wrong with the login, the next stream or request tells.
                     let _ = core.log_in(&wire, until).await;
                 }
-                core.doubt(&wire, &error, sent_at);
+                core.doubt(&wire, &error);
                 core.env.sleep(AGAIN_AFTER).await;
             }
         }
@@ -260,14 +262,14 @@ async fn keep_once(
     id: i64,
     outgoing: &mut Outgoing,
     incoming: &mut Incoming,
-    every: Duration,
+    limit: Duration,
 ) -> Result<Option<u64>, Error> {
     outgoing.send(&LeaseKeepAliveRequest { id })?;
     let answer = tokio::select! {
         biased;
         answer = incoming.message::<LeaseKeepAliveResponse>() => answer?,
         // Asked again on a stream of its own, so that no answer is taken for another's.
-        () = core.env.sleep(every * 2) => {
+        () = core.env.sleep(limit) => {
             return Err(Error::Unknown("a keep-alive had no answer".into()));
         }
     };

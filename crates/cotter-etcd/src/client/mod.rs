@@ -253,6 +253,9 @@ impl Connections {
 impl Core {
     /// The wire that stands, or the next one that comes up until this moment.
     pub(crate) async fn wire(&self, until: Moment) -> Result<Arc<Wire>, Error> {
+        if let Up::Wire(wire) = &*self.up.borrow() {
+            return Ok(Arc::clone(wire));
+        }
         let mut up = self.up.subscribe();
         let found = up.wait_for(|up| !matches!(up, Up::Looking(_)));
         let up = tokio::select! {

@@ -134,6 +134,9 @@ struct Entry {
     ear: Arc<dyn Ear>,
     /// The server's number for it, once it is made.
     number: Option<i64>,
+    /// It was refused once: for what the login may not do, or for a login that is too old. Servers
+    /// say the same of both.
+    is_denied: bool,
 }
 
 /// The watches there are, and those that the server was asked for and has not made yet: it makes
@@ -160,7 +163,6 @@ async fn run(core: Arc<Core>, mut inbox: mpsc::UnboundedReceiver<Command>) {
             core.env.sleep(AGAIN_AFTER).await;
             continue;
         };
-        let began_at = core.env.now();
         let watching = async {
             let (mut outgoing, mut incoming) = wire.stream(WATCH).await?;
             table.ask_for_all(&mut outgoing)?;
@@ -179,7 +181,7 @@ async fn run(core: Arc<Core>, mut inbox: mpsc::UnboundedReceiver<Command>) {
             // What is wrong with the login, the next stream or request tells.
             let _ = core.log_in(&wire, until).await;
         }
-        core.doubt(&wire, &error, began_at);
+        core.doubt(&wire, &error);
         if !matches!(error, Error::NotSent(_)) {
             core.env.sleep(AGAIN_AFTER).await;
         }
@@ -224,7 +226,7 @@ fn cancel(number: i64, outgoing: &mut Outgoing) -> Result<(), Error> {
 
 impl Table {
     fn enter(&mut self, id: u64, wanted: Wanted, ear: Arc<dyn Ear>) {
-        self.entries.insert(id, Entry { wanted, ear, number: None });
+        self.entries.insert(id, Entry { wanted, ear, number: None, is_denied: false });
     }
 
     fn ask_for_all(&mut self, outgoing: &mut Outgoing) -> Result<(), Error> {
@@ -276,6 +278,7 @@ impl Table {
             match self.entries.get_mut(&id) {
                 Some(entry) => {
                     entry.number = Some(message.watch_id);
+                    entry.is_denied = false;
                     self.numbers.insert(message.watch_id, id);
                     entry.ear.hear(News::Live { revision });
                 }
@@ -312,14 +315,15 @@ impl Table {
             return self.ask_for(id, outgoing);
         }
         let why = message.cancel_reason.clone();
-        if why.contains("permission denied") {
+        if why.contains("permission denied") && entry.is_denied {
             let code = Code::PermissionDenied;
             entry.ear.hear(News::Refused(Error::Refused { code, message: why }));
             self.entries.remove(&id);
             return Ok(());
         }
         // A whole new stream: it tells everybody of the gap, and is not tried in a hurry.
-        if why.contains("auth") || why.contains("token") {
+        if why.contains("permission denied") || why.contains("auth") || why.contains("token") {
+            entry.is_denied = true;
             return Err(Error::Refused { code: Code::Unauthenticated, message: why });
         }
         Err(Error::Unknown(format!("the server ended a watch: {why}")))

@@ -142,11 +142,6 @@ impl Wire {
         why.ok().and_then(|why| why.clone()).unwrap_or_else(|| Arc::from("it was dropped"))
     }
 
-    /// When something last came from the server.
-    pub(crate) fn heard_at(&self) -> Moment {
-        Moment::from_nanos(self.alive.heard_at.load(Ordering::Relaxed))
-    }
-
     pub(crate) fn set_token(&self, token: Option<HeaderValue>) {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
