@@ -1,5 +1,6 @@
 //! A round: the vote of every server, the token, and what to undo where there was no majority.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use cotter_core::Result;
@@ -76,9 +77,9 @@ impl RedlockSession {
         // The lease counts from here (law 4).
         let began = env.now();
         let (wires, mut answers) = self.servers.ask_all(&scripts().claim, &words);
-        self.note_wires(id, wires);
+        self.note_wires(id, wires.clone());
         let Count { round, busy, fault, has_told, verdict } =
-            self.count(id, entry, began, &mut answers).await;
+            self.count(id, entry, (seat, &wires), began, &mut answers).await;
         let now = env.now();
         let until = began.after(self.valid_for);
         if let Verdict::Granted(token) = verdict
@@ -107,6 +108,7 @@ impl RedlockSession {
         &self,
         id: ClaimId,
         entry: &Entry,
+        (seat, wires): (Option<&Seat>, &[Option<u64>]),
         began: Moment,
         answers: &mut Answers,
     ) -> Count {
@@ -124,6 +126,9 @@ impl RedlockSession {
                 break Verdict::Lost;
             };
             match said(answer) {
+                Said::Own(_) if seat.is_some_and(|seat| !seat.trusts(server, wires[server])) => {
+                    round.hear_silence(server);
+                }
                 Said::Own(number) => round.hear_own(server, number),
                 Said::Gone => round.hear_busy(server),
                 Said::Busy(other) => {
@@ -173,7 +178,9 @@ impl RedlockSession {
     ///
     /// Their answers are waited for as long as stragglers are. Of the others, a claim that is
     /// over is told again until they answer. One that waits tries again instead: nothing may be
-    /// sent behind its next round that takes a vote back which that round has counted.
+    /// sent behind its next round that takes a vote back which that round has counted. What was
+    /// sent before it, over a connection that was given up since, may still come: see
+    /// [`Seat::trusts`].
     async fn undo(&self, id: ClaimId, entry: &Entry, round: &Round, seat: Option<&Seat>) {
         let words = match seat {
             // It stays in line where it had a vote, and there too.
@@ -181,16 +188,27 @@ impl RedlockSession {
             None => entry.keys.leave(id, Leave::Round, &self.lease_ms),
         };
         let mut answers = Answers::new();
+        let mut wires = vec![None; self.servers.count()];
+        let mut open: HashSet<usize> = HashSet::new();
         for (server, vote) in round.votes().iter().enumerate() {
             if *vote != Vote::Busy {
-                answers.push(self.servers.ask(server, &scripts().leave, &words).1);
+                let (wire, answer) = self.servers.ask(server, &scripts().leave, &words);
+                wires[server] = wire;
+                open.insert(server);
+                answers.push(answer);
             }
         }
         let mut patience = self.servers.short_patience(self.env.now());
         while let Some((server, answer)) = patience.next(&mut answers).await {
+            if !matches!(answer, Err(Fault::Unknown(_))) {
+                open.remove(&server);
+            }
             if seat.is_none() && matches!(answer, Err(Fault::NotSent(_) | Fault::Unknown(_))) {
                 self.owe(Owed::again(server, id, &entry.keys, self.owed_until()));
             }
+        }
+        if let Some(seat) = seat {
+            open.iter().for_each(|server| seat.doubt(*server, wires[*server]));
         }
         if seat.is_none() && !answers.is_empty() {
             self.owe(Owed::all(answers, id, &entry.keys, self.owed_until()));

@@ -54,6 +54,10 @@ struct Plan {
     splits: u32,
     /// The pause before the next look at a foreign holder.
     pause: Duration,
+    /// Servers that have not answered the undoing of a round, and the connection it went over.
+    doubts: Vec<(usize, Option<u64>)>,
+    /// A vote was heard that an undoing still on its way may take back.
+    is_burnt: bool,
 }
 
 /// A foreign client tells nobody when it lets go: so whoever waits for it looks again.
@@ -66,7 +70,14 @@ const ROUND_MIN: Duration = Duration::from_micros(200);
 
 impl Seat {
     pub(super) fn new(now: Moment) -> Self {
-        let plan = Plan { look_at: now, place: None, splits: 0, pause: FOREIGN_PAUSE_MIN };
+        let plan = Plan {
+            look_at: now,
+            place: None,
+            splits: 0,
+            pause: FOREIGN_PAUSE_MIN,
+            doubts: Vec::new(),
+            is_burnt: false,
+        };
         Self { turn: Notify::new(), plan: Mutex::new(plan) }
     }
 
@@ -88,6 +99,30 @@ impl Seat {
                 () = env.sleep_until(look_at) => {}
             }
         }
+    }
+
+    /// The undoing of a round that went to this server, over this connection, was not answered.
+    pub(super) fn doubt(&self, server: usize, wire: Option<u64>) {
+        let doubts = &mut self.plan().doubts;
+        if !doubts.contains(&(server, wire)) {
+            doubts.push((server, wire));
+        }
+    }
+
+    /// Whether a vote that came over this connection is one to count. Not if an undoing may still
+    /// be on its way over another one: it would take back what was counted. Such a claim is burnt:
+    /// its owner claims anew, by another id.
+    pub(super) fn trusts(&self, server: usize, wire: Option<u64>) -> bool {
+        let mut plan = self.plan();
+        // Over the same connection the undoing came first.
+        plan.doubts.retain(|doubt| wire.is_none() || *doubt != (server, wire));
+        let is_doubted = plan.doubts.iter().any(|(doubted, _)| *doubted == server);
+        plan.is_burnt |= is_doubted;
+        !is_doubted
+    }
+
+    pub(super) fn is_burnt(&self) -> bool {
+        self.plan().is_burnt
     }
 
     /// It should try.

@@ -61,12 +61,13 @@ impl Servers {
     ) -> (Option<u64>, Boxed<'static, Answer>) {
         let link = Arc::clone(&self.links[server]);
         let words = Arc::clone(words);
-        let wire = link.live_wire();
-        let number = wire.as_ref().map(crate::link::Wire::number);
-        let flight = wire.map(|wire| {
+        let flight = link.live_wire().map(|wire| {
             let flight = wire.start_call(script, &words.keys(), &words.args());
             (wire, flight)
         });
+        // One that has just ended took nothing.
+        let number =
+            flight.as_ref().filter(|(_, flight)| flight.is_ok()).map(|(wire, _)| wire.number());
         let answer = async move {
             let (keys, args) = (words.keys(), words.args());
             match flight {

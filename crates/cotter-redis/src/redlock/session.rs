@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cotter_core::contract::{
     Answer, Bearer, Claim, ClaimId, Event, Evicted, FencingToken, Grant, Left, LineUp, Mode,
-    Patience, Profile, Renewal, Session,
+    Patience, Profile, Renewal, Session, Why,
 };
 use cotter_core::env::{Env, Moment};
 use cotter_core::{Error, Kind, LockName, Result};
@@ -238,6 +238,7 @@ impl Session for RedlockSession {
                     self.claims.stands(claim.id, Standing::Holding { token: grant.token });
                     return Ok(grant);
                 }
+                Outcome::Lost(_) if seat.is_burnt() => return Err(Error::lost(Why::Vanished)),
                 Outcome::Lost(lost) => self.plan(seat, &lost),
             }
         }
