@@ -44,6 +44,8 @@ fn meaning(error: &Failed) -> (Kind, &'static str) {
             "; etcd's space is used up: compact, defragment and disarm the alarm (etcdctl alarm \
              list)",
         ),
+        // Rights are being changed faster than logins can be made.
+        Code::InvalidArgument if message.contains("auth store is old") => (Kind::Unreachable, ""),
         Code::Unavailable | Code::ResourceExhausted => (Kind::Unreachable, ""),
         _ => (Kind::Store, ""),
     }

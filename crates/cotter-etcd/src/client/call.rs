@@ -13,6 +13,10 @@ use super::stubs::{AuthenticateRequest, ResponseHeader};
 use super::wire::Wire;
 use super::{Core, Login};
 
+/// How often a request is sent again because its login was too old: every change of any right makes
+/// all logins so.
+const LOGINS_MAX: u32 = 8;
+
 /// An answer, and when its request left.
 #[derive(Clone, Debug)]
 pub struct Answered<T> {
@@ -38,13 +42,16 @@ impl Core {
     ) -> Result<Answered<M::Answer>, Error> {
         let until = self.env.now().after(limit);
         let wire = self.wire(until).await?;
-        match self.call_on(&wire, request, until).await {
-            Err(error) if error.is_old_login() && self.settings.login.is_some() => {
-                self.log_in(&wire, until).await.map_err(Error::unsent)?;
-                self.call_on(&wire, request, until).await
+        let mut answer = self.call_on(&wire, request, until).await;
+        for _ in 0..LOGINS_MAX {
+            match answer {
+                Err(error) if error.is_old_login() && self.settings.login.is_some() => {}
+                answer => return answer,
             }
-            other => other,
+            self.log_in(&wire, until).await.map_err(Error::unsent)?;
+            answer = self.call_on(&wire, request, until).await;
         }
+        answer
     }
 
     /// On this wire, until this moment.
