@@ -6,6 +6,7 @@ is taken in it is kept for that long and not prolonged.
 """
 
 import os
+import pathlib
 import queue
 import sys
 import threading
@@ -23,6 +24,9 @@ TURN_MAX_MS = 60_000
 # clients that are told, they would hardly ever meet a free lock.
 LOOK_EVERY_S = 0.002
 Redlock._RETRY_DELAY = LOOK_EVERY_S
+
+# How cotter's fenced keys are written, from every language.
+FENCE = pathlib.Path(__file__).parents[2] / "crates/cotter-redis/src/fence.lua"
 
 # pottery puts this before the names of its locks.
 POTTERY = "redlock:"
@@ -145,6 +149,12 @@ class Seat:
             if not goes_on:
                 return f"done {own}"
             own += 1
+
+    def do_fence(self, key, token, value):
+        """Writes to a fenced key, as cotter's README says."""
+        fence = self.client.register_script(FENCE.read_text())
+        answer, *_rest = fence(keys=[key], args=[token, value])
+        return answer.decode()
 
     def _lock(self, kind, name):
         if (kind, name) not in self.locks:

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Arc::new(LocalBench::new(peer)),
         Arc::new(RedisBench::single(peer)),
         Arc::new(RedisBench::cluster(peer)),
+        Arc::new(RedisBench::redisson(peer)),
         Arc::new(ZooKeeperBench::standalone(peer)),
         Arc::new(ZooKeeperBench::ensemble(peer)),
         Arc::new(EtcdBench::standalone(peer)),

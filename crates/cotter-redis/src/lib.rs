@@ -48,6 +48,8 @@ pub use fence::FencedKey;
 pub use keys::counter_of;
 #[doc(hidden)]
 pub use own::script_digests;
+#[doc(hidden)]
+pub use redisson::script_digests as redisson_script_digests;
 pub use redisson::{RedissonSession, RedissonStore};
 pub use redlock::{RedlockPlace, RedlockSession, RedlockStore};
 pub use session::{Place, RedisSession};

@@ -25,7 +25,7 @@ use cotter_core::env::Env;
 use cotter_core::front::{Client, Options};
 use cotter_core::{Error, Kind, Result};
 use cotter_proxy::{Fault, Plan, Protocol, Proxy, What};
-use cotter_redis::RedisStore;
+use cotter_redis::{RedisStore, RedissonStore};
 
 use super::{Bench, Boxed, Harm, HarmKind, Request, Site, system_env};
 use crate::ground::Time;
@@ -42,23 +42,27 @@ const SLOW_WAY: Duration = Duration::from_millis(1);
 enum Servers {
     One,
     Cluster,
+    /// One server, in the dialect of Redisson.
+    Redisson,
 }
 
 impl Servers {
     fn variable(self) -> &'static str {
         match self {
-            Servers::One => "COTTER_TEST_REDIS",
+            Servers::One | Servers::Redisson => "COTTER_TEST_REDIS",
             Servers::Cluster => "COTTER_TEST_REDIS_CLUSTER",
         }
     }
 
     /// The store at these addresses, with its locks behind this prefix.
     fn url(self, addresses: &str, prefix: &str) -> String {
-        let scheme = match self {
-            Servers::One => "redis",
-            Servers::Cluster => "redis-cluster",
+        let (scheme, dialect) = match self {
+            Servers::One => ("redis", "own"),
+            Servers::Cluster => ("redis-cluster", "own"),
+            Servers::Redisson => ("redis", "redisson"),
         };
-        format!("{scheme}://{addresses}?lease={}ms&prefix={prefix}", LEASE.as_millis())
+        let lease_ms = LEASE.as_millis();
+        format!("{scheme}://{addresses}?lease={lease_ms}ms&dialect={dialect}&prefix={prefix}")
     }
 }
 
@@ -78,6 +82,11 @@ impl RedisBench {
     pub fn cluster(peer: impl Into<PathBuf>) -> Self {
         Self { servers: Servers::Cluster, peer: peer.into() }
     }
+
+    /// On one server, in the dialect of Redisson.
+    pub fn redisson(peer: impl Into<PathBuf>) -> Self {
+        Self { servers: Servers::Redisson, peer: peer.into() }
+    }
 }
 
 impl Bench for RedisBench {
@@ -85,12 +94,17 @@ impl Bench for RedisBench {
         match self.servers {
             Servers::One => "redis",
             Servers::Cluster => "redis_cluster",
+            Servers::Redisson => "redis_redisson",
         }
     }
 
     fn profile(&self) -> Profile {
-        let store = RedisStore::from_url(&self.servers.url("127.0.0.1", ""));
-        store.expect("a URL of its own").profile().clone()
+        let url = self.servers.url("127.0.0.1", "");
+        if self.servers == Servers::Redisson {
+            let store = RedissonStore::from_url(&url);
+            return store.expect("a URL of its own").profile().clone();
+        }
+        RedisStore::from_url(&url).expect("a URL of its own").profile().clone()
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -115,7 +129,11 @@ impl Bench for RedisBench {
         let env = system_env();
         let prefix = format!("conformance-{:016x}:", env.random());
         let plan = Plan::new();
-        for (name, digest) in cotter_redis::script_digests() {
+        let digests = match self.servers {
+            Servers::One | Servers::Cluster => cotter_redis::script_digests(),
+            Servers::Redisson => cotter_redis::redisson_script_digests(),
+        };
+        for (name, digest) in digests {
             plan.name_script(name, digest);
         }
         Ok(Box::new(RedisSite {
@@ -179,9 +197,12 @@ impl RedisSite {
         if self.is_slow.load(Ordering::Relaxed) {
             proxy.set_delay(SLOW_WAY);
         }
-        let store = RedisStore::from_url(&self.servers.url(&proxy.address(), &self.prefix))?;
+        let url = self.servers.url(&proxy.address(), &self.prefix);
         self.proxies().insert(options.bearer.command.clone(), Arc::new(proxy));
-        Client::open(store, options).await
+        if self.servers == Servers::Redisson {
+            return Client::open(RedissonStore::from_url(&url)?, options).await;
+        }
+        Client::open(RedisStore::from_url(&url)?, options).await
     }
 
     fn slow_down(&self) {
@@ -224,7 +245,7 @@ impl Site for RedisSite {
     /// one flight.
     fn renewals_of(&self, holds: u64) -> u64 {
         match self.servers {
-            Servers::One => 1,
+            Servers::One | Servers::Redisson => 1,
             Servers::Cluster => holds,
         }
     }

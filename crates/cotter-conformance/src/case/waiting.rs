@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cotter_core::Kind;
 use cotter_core::front::Client;
+use futures_util::future::join_all;
 
 use crate::bench::Harm;
 use crate::ground::Ground;
@@ -216,9 +217,11 @@ pub(super) async fn every_second_waiter_dies(ground: Ground) {
         if place % 2 == 0 { peer.kill().await } else { living.push(peer) }
     }
     guard.release().await.expect("released");
-    for peer in &mut living {
+    // Side by side: without a line they come in whatever order.
+    let turns = living.iter_mut().map(|peer| async {
         peer.granted("n").await;
         assert_eq!(peer.ask("release n").await, "Released n");
-    }
+    });
+    join_all(turns).await;
     ground.free(&holder.lock("n")).await;
 }

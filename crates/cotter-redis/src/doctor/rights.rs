@@ -45,9 +45,27 @@ const OWN: [&str; 23] = [
     "ZCARD",
 ];
 /// The same for Redisson's dialect.
-const REDISSON: [&str; 17] = [
-    "EXISTS", "TYPE", "GET", "SET", "DEL", "PEXPIRE", "PTTL", "HGET", "HSET", "HDEL", "HEXISTS",
-    "HLEN", "HKEYS", "HGETALL", "LINDEX", "LRANGE", "TIME",
+const REDISSON: [&str; 20] = [
+    "EXISTS",
+    "TYPE",
+    "TIME",
+    "GET",
+    "SET",
+    "DEL",
+    "PEXPIRE",
+    "PTTL",
+    "HGET",
+    "HSET",
+    "HDEL",
+    "HEXISTS",
+    "HLEN",
+    "HKEYS",
+    "HGETALL",
+    "LINDEX",
+    "LRANGE",
+    "ZADD",
+    "ZREM",
+    "ZRANGEBYSCORE",
 ];
 /// What every session needs, and listing the locks.
 const SESSION: &str = "+select +subscribe +unsubscribe +publish +eval +evalsha +scan";

@@ -22,7 +22,7 @@ impl RedissonSession {
         let key = self.key(name)?;
         let answer = self.link.call(&script::LOOK, &[key.as_bytes()], &[]).await;
         let reply = answer.map_err(|fault| fault.into_error(DOING))?.reply;
-        let Some([_, now, fields, records, queue, _]) = reply.list() else {
+        let Some([_, now, fields, records, queue, waiting]) = reply.list() else {
             return Err(strange(DOING, &reply));
         };
         let now_ms = now.int().and_then(|now| u64::try_from(now).ok()).unwrap_or_default();
@@ -38,9 +38,20 @@ impl RedissonSession {
             })
             .collect();
         holders.sort_by_key(|holder| (std::cmp::Reverse(holder.age), holder.id));
-        let waiters = queue.list().unwrap_or_default().iter().filter_map(Reply::str);
-        let waiters = waiters.map(|owner| shown(owner, Mode::Exclusive, None, "", now_ms));
-        Ok(LineUp { name: name.clone(), holders, waiters: waiters.collect() })
+        let waiting = pairs(waiting);
+        let mut waiters: Vec<Waiter> = waiting
+            .iter()
+            .map(|(owner, record)| {
+                let is_reader = record.split(' ').nth(2) == Some("read");
+                let mode = if is_reader { Mode::Shared } else { Mode::Exclusive };
+                Waiter { token: None, ..shown(owner, mode, Some(record), "", now_ms) }
+            })
+            .collect();
+        waiters.sort_by_key(|waiter| (std::cmp::Reverse(waiter.age), waiter.id));
+        // Those of Java's fair lock have a line of their own, which cotter does not stand in.
+        let queue = queue.list().unwrap_or_default().iter().filter_map(Reply::str);
+        waiters.extend(queue.map(|owner| shown(owner, Mode::Exclusive, None, "", now_ms)));
+        Ok(LineUp { name: name.clone(), holders, waiters })
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<LockName>> {

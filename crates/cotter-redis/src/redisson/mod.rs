@@ -30,10 +30,11 @@
 //!   waits for both, and its own locks stop both (see `lua/common.lua`).
 //! * There is no unlock latch: an owner is one claim, so a release that is sent twice finds
 //!   nothing.
-//! * The keys `cotter:holders:{name}`, `cotter:withdrawn:{name}:<owner>` and
-//!   `cotter:evicted:{name}:<owner>` are beside the lock: who the holders are and which tokens they
-//!   have, claims that must not come any more, and words for those who were evicted. All end by
-//!   themselves. Redisson does not know them, and needs none.
+//! * The keys `cotter:holders:{name}`, `cotter:waiters:{name}`, `cotter:waiting:{name}`,
+//!   `cotter:withdrawn:{name}:<owner>` and `cotter:evicted:{name}:<owner>` are beside the lock: who
+//!   the holders are and which tokens they have, who waits (for people who look), claims that must
+//!   not come any more, and words for those who were evicted. All end by themselves. Redisson does
+//!   not know them, and needs none.
 //!
 //! Not offered, and refused: permits (`RSemaphore` has no owners, so a crash loses them for ever);
 //! the line of `RFairLock` (a dead waiter would hold up everybody for five minutes, and each Java
@@ -50,5 +51,7 @@ mod session;
 mod store;
 
 pub(crate) use field::{is_beside, is_holder, keys_beside, line_of};
+#[doc(hidden)]
+pub use script::digests as script_digests;
 pub use session::RedissonSession;
 pub use store::RedissonStore;

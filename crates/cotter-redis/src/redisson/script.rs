@@ -22,3 +22,9 @@ scripts! {
     LOOK = "lua/look.lua", "Reads who holds a lock.";
     PICK = "lua/pick.lua", "Says which keys are locks.";
 }
+
+/// The names and digests of those that tests look out for on the way to the server.
+#[doc(hidden)]
+pub fn digests() -> [(&'static str, &'static str); 3] {
+    [("claim", &CLAIM.digest), ("withdraw", &WITHDRAW.digest), ("renew", &RENEW.digest)]
+}

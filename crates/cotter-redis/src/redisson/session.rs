@@ -29,7 +29,7 @@ const POLL_MAX: Duration = Duration::from_secs(2);
 /// The shortest: a holder without a time to live says nothing about when to ask again.
 const POLL_MIN: Duration = Duration::from_millis(20);
 /// How many locks one call of a script prolongs, so that it does not hold up the server.
-const RENEWED_AT_ONCE: usize = 500;
+const RENEWED_AT_ONCE: usize = 1000;
 /// For how long a claim that was withdrawn over another connection is refused. It would have to lie
 /// in a broken connection for that long, while the server reads others.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
@@ -56,9 +56,25 @@ pub struct RedissonSession {
 struct Mine {
     key: String,
     form: Form,
-    is_held: bool,
+    stage: Stage,
     /// The connection over which it was asked and not yet answered.
     asked_over: Option<u64>,
+}
+
+/// How far a claim has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It was asked, and not answered yet.
+    Asked,
+    Waiting,
+    Held,
+}
+
+impl Stage {
+    /// Its name in the scripts.
+    fn word(self) -> &'static str {
+        if self == Stage::Held { "hold" } else { "wait" }
+    }
 }
 
 /// What `event` goes on from.
@@ -68,9 +84,17 @@ struct Pump {
     is_up: bool,
 }
 
-/// Where a claim stands: nowhere but in this session.
+/// Where a claim stands: in this session. The server has it for people only.
 #[derive(Debug)]
 pub struct Place(());
+
+/// A claim that the server knows.
+struct Known {
+    id: ClaimId,
+    key: String,
+    form: Form,
+    stage: Stage,
+}
 
 /// What came of asking once.
 enum Asked {
@@ -152,10 +176,12 @@ impl RedissonSession {
         let lease_ms = self.lease.as_millis().to_string();
         let about = record::about(claim, &self.bearer);
         let owner = owner(claim.id);
-        let words = [form.word(), &owner, &lease_ms, &self.id, &about].map(str::as_bytes);
+        let patience = if claim.patience == Patience::Wait { "wait" } else { "try" };
+        let words = [form.word(), &owner, &lease_ms, &self.id, &about, patience];
+        let words = words.map(str::as_bytes);
         let wire = self.link.wire().await.map_err(|fault| fault.into_error(DOING))?;
         // From here on it may be on its way, and stays so if this call is dropped.
-        let mine = Mine { key, form, is_held: false, asked_over: Some(wire.number()) };
+        let mine = Mine { key, form, stage: Stage::Asked, asked_over: Some(wire.number()) };
         let key = mine.key.clone();
         self.claims().insert(claim.id, mine);
         let answer = wire.call(&script::CLAIM, &[key.as_bytes()], &words).await;
@@ -166,10 +192,9 @@ impl RedissonSession {
         }
         let answered = answer.map_err(|fault| fault.into_error(DOING))?;
         let asked = self.read_asked(&key, &answered)?;
-        if matches!(asked, Asked::Granted(_))
-            && let Some(mine) = self.claims().get_mut(&claim.id)
-        {
-            mine.is_held = true;
+        if let Some(mine) = self.claims().get_mut(&claim.id) {
+            let is_held = matches!(asked, Asked::Granted(_));
+            mine.stage = if is_held { Stage::Held } else { Stage::Waiting };
         }
         Ok(asked)
     }
@@ -217,28 +242,25 @@ impl RedissonSession {
         wire.call(&script::WITHDRAW, &[mine.key.as_bytes()], &words).await
     }
 
-    /// What this session has, of these.
-    fn held_of(&self, live: &[ClaimId]) -> Vec<(ClaimId, String, Form)> {
+    /// What the server has of this session, of these.
+    fn known_of(&self, live: &[ClaimId]) -> Vec<Known> {
         let claims = self.claims();
-        let held = live.iter().filter_map(|id| {
-            let mine = claims.get(id).filter(|mine| mine.is_held)?;
-            Some((*id, mine.key.clone(), mine.form))
+        let known = live.iter().filter_map(|id| {
+            let mine = claims.get(id).filter(|mine| mine.stage != Stage::Asked)?;
+            Some(Known { id: *id, key: mine.key.clone(), form: mine.form, stage: mine.stage })
         });
-        held.collect()
+        known.collect()
     }
 
     /// Prolongs some, and says which are gone.
-    async fn prolong(
-        &self,
-        wire: &Wire,
-        held: &[(ClaimId, String, Form)],
-    ) -> Result<(Moment, Vec<(ClaimId, Why)>)> {
+    async fn prolong(&self, wire: &Wire, known: &[Known]) -> Result<(Moment, Vec<(ClaimId, Why)>)> {
         const DOING: &str = "prolonging what is held";
-        let keys: Vec<&[u8]> = held.iter().map(|(_, key, _)| key.as_bytes()).collect();
+        let keys: Vec<&[u8]> = known.iter().map(|claim| claim.key.as_bytes()).collect();
         let mut words = vec![self.lease.as_millis().to_string()];
-        for (id, _, form) in held {
-            words.push(form.word().to_owned());
-            words.push(owner(*id));
+        for claim in known {
+            words.push(claim.stage.word().to_owned());
+            words.push(claim.form.word().to_owned());
+            words.push(owner(claim.id));
         }
         let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         let answer = wire.call(&script::RENEW, &keys, &words).await;
@@ -249,12 +271,12 @@ impl RedissonSession {
         for pair in answered.reply.list().ok_or_else(unread)?.chunks(2) {
             let [number, words] = pair else { return Err(unread()) };
             let index = number.int().and_then(|number| usize::try_from(number - 1).ok());
-            let (id, ..) = index.and_then(|index| held.get(index)).ok_or_else(unread)?;
+            let claim = index.and_then(|index| known.get(index)).ok_or_else(unread)?;
             let why = match words.str() {
                 None | Some("") => Why::Vanished,
                 Some(words) => Why::Evicted(words.to_owned()),
             };
-            gone.push((*id, why));
+            gone.push((claim.id, why));
         }
         Ok((answered.sent_at, gone))
     }
@@ -307,7 +329,7 @@ impl Session for RedissonSession {
         let mine = Mine {
             key: self.key(&claim.name)?,
             form: Form::of(claim)?,
-            is_held: false,
+            stage: Stage::Asked,
             asked_over: known.flatten(),
         };
         let unsure = |fault: Fault| fault.into_error(DOING).maybe_applied();
@@ -326,16 +348,16 @@ impl Session for RedissonSession {
     async fn renew(&self, live: &[ClaimId]) -> Result<Renewal> {
         const DOING: &str = "prolonging what is held";
         let wire = self.link.wire().await.map_err(|fault| fault.into_error(DOING))?;
-        let held = self.held_of(live);
-        if held.is_empty() {
-            // Who waits has nothing in the server. The session's life is proven all the same.
+        let known = self.known_of(live);
+        if known.is_empty() {
+            // What is on its way proves itself. The session's life is proven all the same.
             let answer = wire.command(&[b"PING"]).await;
             let answered = answer.map_err(|fault| fault.into_error(DOING))?;
             let lease = self.lease_from(answered.sent_at);
             self.hints.tidy(&self.link).await;
             return Ok(Renewal { lease, gone: Vec::new(), unproven: Vec::new() });
         }
-        let parts = held.chunks(RENEWED_AT_ONCE).map(|part| self.prolong(&wire, part));
+        let parts = known.chunks(RENEWED_AT_ONCE).map(|part| self.prolong(&wire, part));
         let mut oldest: Option<Moment> = None;
         let mut gone = Vec::new();
         for part in join_all(parts).await {

@@ -40,6 +40,26 @@ local function evicted_key(name, owner)
     return before('cotter:evicted', name) .. ':' .. owner
 end
 
+-- Who of cotter's waits is kept for people who look: until when each is taken to live, and what
+-- it says of itself. Nothing is decided by it.
+local function waiting_key(name)
+    return before('cotter:waiting', name)
+end
+
+local function waiters_key(name)
+    return before('cotter:waiters', name)
+end
+
+local function now_ms()
+    local now = redis.call('TIME')
+    return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+end
+
+-- A number as Redis takes it: Lua writes large ones with an exponent.
+local function digits(number)
+    return string.format('%.0f', number)
+end
+
 -- The field that a claim in this form has.
 local function field_of(form, owner)
     if form == 'write' then
@@ -57,6 +77,25 @@ local function last_at_least(key, ms)
     if redis.call('PTTL', key) < ms then
         redis.call('PEXPIRE', key, ms)
     end
+end
+
+-- Whoever waits is taken to do so for another lease; those who are not heard of any more are taken
+-- out, some at a time.
+local function keep_waiting(name, owner, lease_ms, now)
+    local waiting, waiters = waiting_key(name), waiters_key(name)
+    redis.call('ZADD', waiting, digits(now + lease_ms), owner)
+    local over = digits(now)
+    for _, dead in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', over, 'LIMIT', 0, 64)) do
+        redis.call('ZREM', waiting, dead)
+        redis.call('HDEL', waiters, dead)
+    end
+    last_at_least(waiting, lease_ms)
+    last_at_least(waiters, lease_ms)
+end
+
+local function waits_no_more(name, owner)
+    redis.call('HDEL', waiters_key(name), owner)
+    return redis.call('ZREM', waiting_key(name), owner) == 1
 end
 
 -- Tells those who wait that the lock is free. Those of RLock and of RReadWriteLock listen to

@@ -8,4 +8,5 @@ local name, form, owner, refused_ms = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3
 if refused_ms > 0 then
     redis.call('SET', withdrawn_key(name, owner), 1, 'PX', refused_ms)
 end
-return give_back(name, form, owner) and 1 or 0
+local has_waited = waits_no_more(name, owner)
+return (give_back(name, form, owner) or has_waited) and 1 or 0
