@@ -99,12 +99,16 @@ local function waits_no_more(name, owner)
 end
 
 -- Tells those who wait that the lock is free. Those of RLock and of RReadWriteLock listen to
--- channels of their own; 0 wakes one waiter of each Redisson, 1 wakes all of them. The first in the
--- line of a fair lock listens to itself alone.
+-- channels of their own; 0 lets one waiter of each Redisson go on, 1 all that stand there already.
+-- One that is just about to is missed by 1 and would wait until the end of the lease, so 0 follows.
+-- The first in the line of a fair lock listens to itself alone.
 local function announce(name, form)
     local channel = before('redisson_lock__channel', name)
     redis.call('PUBLISH', channel, '0')
-    redis.call('PUBLISH', before('redisson_rwlock', name), form == 'read' and '0' or '1')
+    if form ~= 'read' then
+        redis.call('PUBLISH', before('redisson_rwlock', name), '1')
+    end
+    redis.call('PUBLISH', before('redisson_rwlock', name), '0')
     local first = redis.call('LINDEX', before('redisson_lock_queue', name), 0)
     if first then
         redis.call('PUBLISH', channel .. ':' .. first, '0')
