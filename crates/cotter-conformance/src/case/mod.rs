@@ -79,7 +79,7 @@ cases! {
         no_wake_up_is_lost_in_a_thousand_hand_overs [];
         a_limit_of_nothing_does_not_wait [];
         a_limit_is_kept [];
-        wake_ups_do_not_extend_a_limit [];
+        wake_ups_do_not_extend_a_limit [Fifo];
         a_waiter_outlives_its_lease [Lease];
         lost_hints_cost_time_and_nothing_else [Lease, Harm(LoseHints)];
         a_waiter_whose_session_ends_stands_in_line_again [Harm(EndSession)];

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use cotter_core::Kind;
 use cotter_core::front::Client;
-use futures_util::future::join_all;
 
 use crate::bench::Harm;
 use crate::ground::Ground;
@@ -217,11 +216,9 @@ pub(super) async fn every_second_waiter_dies(ground: Ground) {
         if place % 2 == 0 { peer.kill().await } else { living.push(peer) }
     }
     guard.release().await.expect("released");
-    // Side by side: without a line they come in whatever order.
-    let turns = living.iter_mut().map(|peer| async {
+    for peer in &mut living {
         peer.granted("n").await;
         assert_eq!(peer.ask("release n").await, "Released n");
-    });
-    join_all(turns).await;
+    }
     ground.free(&holder.lock("n")).await;
 }
