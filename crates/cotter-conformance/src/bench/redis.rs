@@ -131,7 +131,7 @@ impl Bench for RedisBench {
         let plan = Plan::new();
         let digests = match self.servers {
             Servers::One | Servers::Cluster => cotter_redis::script_digests(),
-            Servers::Redisson => cotter_redis::redisson_script_digests(),
+            Servers::Redisson => cotter_redis::redisson_script_digests().to_vec(),
         };
         for (name, digest) in digests {
             plan.name_script(name, digest);
