@@ -189,6 +189,31 @@ async fn tokens_rise_from_a_counter_that_is_ahead_of_the_clock() {
     rig.ask(&["DEL", &key]).await.expect("an answer");
 }
 
+/// Law 4: a lease counts from before its request left, however late the answer comes.
+#[tokio::test]
+async fn a_lease_counts_from_the_sending() {
+    const ONE_WAY: Duration = Duration::from_millis(100);
+    // Of the 60 s of `LONG`, nine tenths.
+    const VALID_FOR: Duration = Duration::from_secs(54);
+    let rig = Rig::new();
+    let (proxy, _plan) = rig.proxy().await;
+    let session = session_at(&rig, &rig.url_at(&proxy.address(), LONG)).await;
+    proxy.set_delay(ONE_WAY);
+    let in_time = |lease: Lease, what: &str| {
+        let left_by = rig.env.now().before(ONE_WAY * 2);
+        let Lease::Until(until) = lease else { panic!("{what}: without an end") };
+        assert!(until <= left_by.after(VALID_FOR), "{what}: {until:?}, and it left by {left_by:?}");
+    };
+    let claim = claim(&rig, Mode::Exclusive, Patience::Wait);
+    match session.claim(&claim).await.expect("an answer") {
+        Answer::Granted(grant, _) => in_time(grant.lease, "the claim"),
+        other => panic!("{other:?}"),
+    }
+    let renewal = session.renew(&[claim.id]).await.expect("an answer");
+    in_time(renewal.lease, "the renewal");
+    session.close().await;
+}
+
 /// Law 6: waiters are renewed as holders are, and those that are gone are named.
 #[tokio::test]
 async fn a_renewal_covers_all_and_names_the_gone() {
