@@ -35,7 +35,8 @@ pub enum What {
     Auth,
     /// A command of Redis, in capitals.
     Command(&'static str),
-    /// A script of Redis that was given this name: see [`Plan::name_script`](crate::Plan::name_script).
+    /// A script of Redis that was given this name: see
+    /// [`Plan::name_script`](crate::Plan::name_script).
     Script(&'static str),
     /// The last of a session, in ZooKeeper, as are all below.
     CloseSession,
